@@ -1,0 +1,1 @@
+"""The synthetic stage: people, cameras, light and exact ground truth."""

@@ -1,0 +1,1 @@
+"""Training of any method: loop, run directory, checkpoints, logs, devices and processes."""

@@ -1,0 +1,1 @@
+"""Cameras, rotations, meshes, skinning, face landmarks."""

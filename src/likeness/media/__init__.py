@@ -1,0 +1,1 @@
+"""Images, videos, figures, the HTML report."""

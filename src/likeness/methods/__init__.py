@@ -1,0 +1,1 @@
+"""The five methods; every one has the same rooms."""

@@ -1,0 +1,1 @@
+"""Measures, one file each, each tested against its reference implementation."""

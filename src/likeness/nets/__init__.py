@@ -1,0 +1,1 @@
+"""Network blocks that two methods or more share."""

@@ -1,0 +1,1 @@
+"""Faces, landmarks, head pose, segmentation, identity and bodies from real pixels."""

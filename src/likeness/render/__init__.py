@@ -1,0 +1,1 @@
+"""Mesh rasteriser, multiplane compositor, volume renderer, piecewise-affine face warp."""

@@ -1,0 +1,27 @@
+"""Where the tests find recorded fixtures and real inputs, and how they say that these are absent."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def _folder(variable: str, default: Path) -> Path:
+    folder = Path(os.environ.get(variable, default))
+    if not folder.is_dir():
+        pytest.skip(f"{variable} names no folder ({folder}): set it to run this test")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def parity_dir() -> Path:
+    """The folder of recorded inputs and outputs, one sub-folder a method (`LIKENESS_PARITY_DIR`)."""
+    return _folder("LIKENESS_PARITY_DIR", SHARED / "parity")
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real inputs (`LIKENESS_DATA_DIR`)."""
+    return _folder("LIKENESS_DATA_DIR", SHARED / "data")
