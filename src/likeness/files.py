@@ -71,7 +71,7 @@ def require_free_space(folder: str | Path, needed: int, purpose: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(
-            f"{purpose} needs {needed / 1e6:.0f} MB, only {free / 1e6:.0f} MB are free: make room or choose another folder",
+            f"{purpose} needs {needed / 1e6:.0f} MB, found {free / 1e6:.0f} MB free: make room or choose another one",
             path=folder,
         )
 
