@@ -233,7 +233,9 @@ def _find_crossing(
         px, qx = qx, px
         py, qy = qy, py
     corners = triangles[t]
-    side = _area(vertices[b, corners[0]], vertices[b, corners[1]], vertices[b, corners[2]][0], vertices[b, corners[2]][1])
+    side = _area(
+        vertices[b, corners[0]], vertices[b, corners[1]], vertices[b, corners[2]][0], vertices[b, corners[2]][1]
+    )
     side = wp.where(side < 0.0, -1.0, 1.0)
     nearest = float(2.0)
     edge = int(-1)
