@@ -76,8 +76,8 @@ def euler_to_matrix(angles: Tensor, order: str) -> Tensor:
 
     Args:
         angles: (..., 3) radians, `angles[..., k]` about the axis `order[k]`.
-        order: as in SciPy. Capitals ("XYZ"): about the axes of the turned frame, R = R_X R_Y R_Z. Small letters ("xyz"):
-            about the fixed axes, R = R_z R_y R_x.
+        order: as in SciPy. Capitals ("XYZ"): about the axes of the turned frame, R = R_X R_Y R_Z. Small letters
+            ("xyz"): about the fixed axes, R = R_z R_y R_x.
 
     Raises:
         ValueError: `order` is not three of "xyz" or of "XYZ".

@@ -55,11 +55,13 @@ class MeshTree:
         self.triangles = checked_triangles(triangles, vertices.shape[1], vertices.device)
         self.vertices = vertices.detach().float().clone(memory_format=torch.contiguous_format)
         # Warp's mesh keeps the arrays, so that these live as long as this object.
-        self._meshes = [
-            wp.Mesh(wp.from_torch(v, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32))
-            for v in (self.vertices if len(self.triangles) else [])
-        ]
-        self._ids = torch.tensor([mesh.id for mesh in self._meshes], dtype=torch.int64, device=vertices.device)
+        self._meshes: list[wp.Mesh] = []
+        for one in self.vertices if len(self.triangles) else ():
+            points, corners = wp.from_torch(one, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32)
+            assert isinstance(points, wp.array) and isinstance(corners, wp.array)
+            self._meshes.append(wp.Mesh(points, corners))
+        device = wp.device_from_torch(vertices.device)
+        self._ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
 
     def closest(self, points: Tensor, *, signed: bool = False, triangle: Tensor | None = None) -> SurfacePoint:
         """The nearest point of the surface.
@@ -82,7 +84,7 @@ class MeshTree:
             found = checked_known(triangle, (batch, count), len(self.triangles))
         elif self._meshes:
             arguments = [
-                as_array(self._ids.view(torch.uint64), wp.uint64),
+                self._ids,
                 as_array(points, wp.vec3),
                 signed,
                 as_array(found, wp.int32),
@@ -129,7 +131,7 @@ class MeshTree:
         distance = origins.new_full(shape, torch.inf)
         if self._meshes:
             arguments = [
-                as_array(self._ids.view(torch.uint64), wp.uint64),
+                self._ids,
                 as_array(origins, wp.vec3),
                 as_array(directions, wp.vec3),
                 furthest,

@@ -1,7 +1,8 @@
 """Kernels of the queries in `intersect.py`."""
 
+# Kernels are Warp's language, not typed Python; in it `float(0.0)` declares a variable that a loop may change.
 # mypy: ignore-errors
-# (Kernels are Warp's language, not typed Python.)
+# ruff: noqa: UP018, RUF046
 
 import warp as wp
 
