@@ -57,11 +57,10 @@ class MeshTree:
         # Warp's mesh keeps the arrays, so that these live as long as this object.
         self._meshes: list[wp.Mesh] = []
         for one in self.vertices if len(self.triangles) else ():
-            points, corners = wp.from_torch(one, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32)
-            assert isinstance(points, wp.array) and isinstance(corners, wp.array)
-            self._meshes.append(wp.Mesh(points, corners))
+            arrays = wp.from_torch(one, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32)
+            self._meshes.append(wp.Mesh(*arrays))  # type: ignore[arg-type]
         device = wp.device_from_torch(vertices.device)
-        self._ids = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
+        self._ids: wp.array = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
 
     def closest(self, points: Tensor, *, signed: bool = False, triangle: Tensor | None = None) -> SurfacePoint:
         """The nearest point of the surface.

@@ -52,7 +52,7 @@ def _closest_weights(p: wp.vec3, a: wp.vec3, b: wp.vec3, c: wp.vec3):
 def find_closest(
     meshes: wp.array1d(dtype=wp.uint64),
     points: wp.array2d(dtype=wp.vec3),
-    signed: bool,
+    with_sign: bool,
     triangle: wp.array2d(dtype=wp.int32),
     side: wp.array2d(dtype=wp.float32),
 ):
@@ -62,7 +62,7 @@ def find_closest(
     t = int(-1)
     s = float(1.0)
     if wp.isfinite(p):
-        if signed:
+        if with_sign:
             query = wp.mesh_query_point_sign_normal(mesh, p, 1.0e18)
             if query.result:
                 t = query.face
