@@ -30,17 +30,21 @@ def interpolate(
     for j in range(lane, triangle.shape[2], lanes):
         t = triangle[b, i, j]
         if t < 0:
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = 0.0
+                c += 1
         else:
             corners = triangles[t]
             w = barycentric[b, i, j]
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = (
                     w[0] * attributes[source, corners[0], c]
                     + w[1] * attributes[source, corners[1], c]
                     + w[2] * attributes[source, corners[2], c]
                 )
+                c += 1
 
 
 @wp.kernel
@@ -66,7 +70,8 @@ def interpolate_backward(
         if t >= 0:
             corners = triangles[t]
             w = barycentric[b, i, j]
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 g = grad_out[b, i, j, c]
                 g0 += g * attributes[source, corners[0], c]
                 g1 += g * attributes[source, corners[1], c]
@@ -75,6 +80,7 @@ def interpolate_backward(
                     wp.atomic_add(grad_attributes, source, corners[0], c, g * w[0])
                     wp.atomic_add(grad_attributes, source, corners[1], c, g * w[1])
                     wp.atomic_add(grad_attributes, source, corners[2], c, g * w[2])
+                c += 1
         grad_barycentric[b, i, j] = wp.vec3(g0, g1, g2)
 
 
@@ -83,11 +89,7 @@ def _texel(position: float, size: int, wrap: bool):
     # Index of a neighbour at a whole `position`, by wrapping or by clamping.
     index = int(position)
     if wrap:
-        if index < 0:
-            index += size
-        if index >= size:
-            index -= size
-        return index
+        return wp.where(index < 0, index + size, wp.where(index >= size, index - size, index))
     return wp.clamp(index, 0, size - 1)
 
 
@@ -100,7 +102,11 @@ def _texel_position(u: float, size: int, wrap: bool):
 
 @wp.kernel
 def sample_texture(
-    texture: wp.array4d(dtype=wp.float32),
+    texture: wp.array1d(dtype=wp.float32),
+    pictures: int,
+    channels: int,
+    height: int,
+    width: int,
     uv: wp.array3d(dtype=wp.vec2),
     mask: wp.array3d(dtype=wp.bool),
     wrap: bool,
@@ -108,14 +114,14 @@ def sample_texture(
     out: wp.array4d(dtype=wp.float32),
 ):
     b, i, lane = wp.tid()
-    channels = texture.shape[1]
-    height = texture.shape[2]
-    width = texture.shape[3]
-    source = wp.min(b, texture.shape[0] - 1)
+    plane = height * width
+    first = wp.min(b, pictures - 1) * channels * plane
     for j in range(lane, uv.shape[2], lanes):
         if not mask[b, i, j]:
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = 0.0
+                c += 1
         else:
             place = uv[b, i, j]
             x = _texel_position(place[0], width, wrap)
@@ -124,33 +130,45 @@ def sample_texture(
             fy = wp.floor(y)
             x0 = _texel(fx, width, wrap)
             x1 = _texel(fx + 1.0, width, wrap)
-            y0 = _texel(fy, height, wrap)
-            y1 = _texel(fy + 1.0, height, wrap)
+            y0 = first + _texel(fy, height, wrap) * width
+            y1 = first + _texel(fy + 1.0, height, wrap) * width
+            i00 = y0 + x0
+            i01 = y0 + x1
+            i10 = y1 + x0
+            i11 = y1 + x1
             ax = x - fx
             ay = y - fy
-            for c in range(channels):
-                upper = texture[source, c, y0, x0] * (1.0 - ax) + texture[source, c, y0, x1] * ax
-                lower = texture[source, c, y1, x0] * (1.0 - ax) + texture[source, c, y1, x1] * ax
+            c = int(0)
+            while c < channels:
+                upper = texture[i00] * (1.0 - ax) + texture[i01] * ax
+                lower = texture[i10] * (1.0 - ax) + texture[i11] * ax
                 out[b, i, j, c] = upper * (1.0 - ay) + lower * ay
+                i00 += plane
+                i01 += plane
+                i10 += plane
+                i11 += plane
+                c += 1
 
 
 @wp.kernel
 def sample_texture_backward(
-    texture: wp.array4d(dtype=wp.float32),
+    texture: wp.array1d(dtype=wp.float32),
+    pictures: int,
+    channels: int,
+    height: int,
+    width: int,
     uv: wp.array3d(dtype=wp.vec2),
     mask: wp.array3d(dtype=wp.bool),
     wrap: bool,
     lanes: int,
     grad_out: wp.array4d(dtype=wp.float32),
     wants_texture: bool,
-    grad_texture: wp.array4d(dtype=wp.float32),
+    grad_texture: wp.array1d(dtype=wp.float32),
     grad_uv: wp.array3d(dtype=wp.vec2),
 ):
     b, i, lane = wp.tid()
-    channels = texture.shape[1]
-    height = texture.shape[2]
-    width = texture.shape[3]
-    source = wp.min(b, texture.shape[0] - 1)
+    plane = height * width
+    first = wp.min(b, pictures - 1) * channels * plane
     for j in range(lane, uv.shape[2], lanes):
         gx = float(0.0)
         gy = float(0.0)
@@ -162,25 +180,35 @@ def sample_texture_backward(
             fy = wp.floor(y)
             x0 = _texel(fx, width, wrap)
             x1 = _texel(fx + 1.0, width, wrap)
-            y0 = _texel(fy, height, wrap)
-            y1 = _texel(fy + 1.0, height, wrap)
+            y0 = first + _texel(fy, height, wrap) * width
+            y1 = first + _texel(fy + 1.0, height, wrap) * width
+            i00 = y0 + x0
+            i01 = y0 + x1
+            i10 = y1 + x0
+            i11 = y1 + x1
             ax = x - fx
             ay = y - fy
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 g = grad_out[b, i, j, c]
-                t00 = texture[source, c, y0, x0]
-                t01 = texture[source, c, y0, x1]
-                t10 = texture[source, c, y1, x0]
-                t11 = texture[source, c, y1, x1]
+                t00 = texture[i00]
+                t01 = texture[i01]
+                t10 = texture[i10]
+                t11 = texture[i11]
                 gx += g * ((t01 - t00) * (1.0 - ay) + (t11 - t10) * ay)
                 gy += g * ((t10 - t00) * (1.0 - ax) + (t11 - t01) * ax)
                 if wants_texture:
                     upper = g * (1.0 - ay)
                     lower = g * ay
-                    wp.atomic_add(grad_texture, source, c, y0, x0, upper * (1.0 - ax))
-                    wp.atomic_add(grad_texture, source, c, y0, x1, upper * ax)
-                    wp.atomic_add(grad_texture, source, c, y1, x0, lower * (1.0 - ax))
-                    wp.atomic_add(grad_texture, source, c, y1, x1, lower * ax)
+                    wp.atomic_add(grad_texture, i00, upper * (1.0 - ax))
+                    wp.atomic_add(grad_texture, i01, upper * ax)
+                    wp.atomic_add(grad_texture, i10, lower * (1.0 - ax))
+                    wp.atomic_add(grad_texture, i11, lower * ax)
+                i00 += plane
+                i01 += plane
+                i10 += plane
+                i11 += plane
+                c += 1
         grad_uv[b, i, j] = wp.vec2(gx * float(width), gy * float(height))
 
 
@@ -289,12 +317,14 @@ def antialias(
                     if found.reverse:
                         fi, fj, bi, bj = i + down, j + 1 - down, i, j
                     excess = found.share - 0.5
-                    for c in range(image.shape[3]):
+                    c = int(0)
+                    while c < image.shape[3]:
                         change = excess * (image[b, fi, fj, c] - image[b, bi, bj, c])
                         if excess > 0.0:
                             wp.atomic_add(out, b, bi, bj, c, change)
                         else:
                             wp.atomic_add(out, b, fi, fj, c, change)
+                        c += 1
 
 
 @wp.kernel
@@ -321,13 +351,15 @@ def antialias_backward(
                         fi, fj, bi, bj = i + down, j + 1 - down, i, j
                     excess = found.share - 0.5
                     grad_share = float(0.0)
-                    for c in range(image.shape[3]):
+                    c = int(0)
+                    while c < image.shape[3]:
                         g = grad_out[b, fi, fj, c]
                         if excess > 0.0:
                             g = grad_out[b, bi, bj, c]
                         grad_share += g * (image[b, fi, fj, c] - image[b, bi, bj, c])
                         wp.atomic_add(grad_image, b, fi, fj, c, excess * g)
                         wp.atomic_add(grad_image, b, bi, bj, c, -excess * g)
+                        c += 1
                     # share = inside / (inside - outside), both signed areas with the edge's two ends.
                     px = float(fj) + 0.5
                     py = float(fi) + 0.5
