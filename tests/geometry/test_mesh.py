@@ -66,6 +66,7 @@ def test_NA1_real_body_and_its_texture_map(data_dir):
         ("v 0 0\n", "line 1"),
         ("v 0 0 x\n", "line 1"),
         ("v 0 0 0\nf 1 2 3\n", "line 2.*vertex 2 of 1"),
+        ("f -1 -2 -3\n", "vertex -1 of 0"),
         ("v 0 0 0\nv 0 0 1\nv 0 1 0\nf 1 2 0\n", "vertex 0 of 3"),
         ("v 0 0 0\nv 0 0 1\nv 0 1 0\nf 1/1 2/1 3/1\n", "texture corner 1 of 0"),
         ("v 0 0 0\nv 0 0 1\nf 1 2\n", "a face of 2 corners"),

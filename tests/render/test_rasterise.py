@@ -55,7 +55,7 @@ def test_any_soup_equals_plain_reference(plain_raster, seed, count, height, widt
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10_000), snap=st.booleans())
 def test_every_pixel_of_a_fan_is_drawn_once(seed, snap):
-    """Triangles around a common corner cover their polygon without gap or overlap, also with corners on pixel centres."""
+    """Triangles around a common corner leave no gap and no overlap, also with corners on pixel centres."""
     rng = np.random.default_rng(seed)
     angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
     ring = 16 + np.stack([np.cos(angles), np.sin(angles)], -1) * rng.uniform(6, 15, (7, 1))

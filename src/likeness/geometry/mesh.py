@@ -29,6 +29,7 @@ def read_obj(path: str | Path) -> Mesh:
     """Read `v`, `vt` and `f` of a Wavefront OBJ; polygons become fans of triangles, other statements are passed over.
 
     Texture corners are kept when every face has them. Negative indices count back from the latest, as the format says.
+    A file without any `v` is a texture layout for another file's vertices: its indices are kept as they are.
 
     Raises:
         UserError: the file is absent, a line cannot be read, or a face names a vertex that is not there.
@@ -143,6 +144,8 @@ def _add_fan(triangles: list[tuple[int, int, int]], corners: list[int]) -> None:
 def _index(word: str, count: int, what: str) -> int:
     value = int(word)
     index = value - 1 if value > 0 else count + value
+    if what == "vertex" and count == 0 and value > 0:
+        return index
     if value == 0 or not 0 <= index < count:
         raise ValueError(f"{what} {value} of {count}")
     return index

@@ -14,6 +14,9 @@ from likeness.render.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 
+# How many triangles the way between two neighbouring centres may cross before it is given up.
+WALK = wp.constant(32)
+
 
 @wp.kernel
 def interpolate(
@@ -194,7 +197,7 @@ def sample_texture_backward(
 
 @wp.struct
 class Crossing:
-    """Where the outline of the front triangle crosses the way from its pixel's centre to a neighbour's."""
+    """Where the outline of the front surface crosses the way from its pixel's centre to a neighbour's."""
 
     share: float  # Of that way, from the front pixel; negative for none.
     first: int
@@ -216,7 +219,7 @@ def _area(a: wp.vec3, b: wp.vec3, x: float, y: float):
 def _find_crossing(
     vertices: wp.array2d(dtype=wp.vec3),
     triangles: wp.array1d(dtype=wp.vec3i),
-    opposite: wp.array2d(dtype=wp.int32),
+    adjacent: wp.array2d(dtype=wp.int32),
     triangle: wp.array3d(dtype=wp.int32),
     depth: wp.array3d(dtype=wp.float32),
     b: int,
@@ -241,38 +244,46 @@ def _find_crossing(
         t = t2
         px, qx = qx, px
         py, qy = qy, py
-    corners = triangles[t]
-    side = _area(
-        vertices[b, corners[0]], vertices[b, corners[1]], vertices[b, corners[2]][0], vertices[b, corners[2]][1]
-    )
-    side = wp.where(side < 0.0, -1.0, 1.0)
-    nearest = float(2.0)
-    edge = int(-1)
-    for k in range(3):
-        p = vertices[b, _corner(corners, k + 1)]
-        q = vertices[b, _corner(corners, k + 2)]
-        if p[2] <= 0.0 or q[2] <= 0.0:
+    # From triangle to triangle along the way, as far as the surface goes on.
+    for _ in range(WALK):
+        corners = triangles[t]
+        c = vertices[b, corners[2]]
+        side = wp.where(_area(vertices[b, corners[0]], vertices[b, corners[1]], c[0], c[1]) < 0.0, -1.0, 1.0)
+        nearest = float(1.0)
+        edge = int(-1)
+        for k in range(3):
+            v = vertices[b, _corner(corners, k + 1)]
+            w = vertices[b, _corner(corners, k + 2)]
+            if v[2] <= 0.0 or w[2] <= 0.0:
+                return found
+            at_start = _area(v, w, px, py) * side
+            at_end = _area(v, w, qx, qy) * side
+            if at_end < at_start:
+                share = at_start / (at_start - at_end)
+                if share < nearest:
+                    nearest = share
+                    edge = k
+        if edge < 0 or nearest < 0.0:
             return found
-        inside = _area(p, q, px, py) * side
-        outside = _area(p, q, qx, qy) * side
-        if outside < 0.0 and inside >= 0.0:
-            share = inside / (inside - outside)
-            if share < nearest:
-                nearest = share
-                edge = k
-    if edge < 0:
-        return found
-    first = _corner(corners, edge + 1)
-    second = _corner(corners, edge + 2)
-    other = opposite[t, edge]
-    if other >= 0:
-        # The neighbour across the edge hides the way on, unless it is folded back.
-        v = vertices[b, other]
-        if _area(vertices[b, first], vertices[b, second], v[0], v[1]) * side < 0.0:
+        first = _corner(corners, edge + 1)
+        second = _corner(corners, edge + 2)
+        a = vertices[b, first]
+        e = vertices[b, second]
+        beyond = adjacent[t, edge]
+        ends = beyond < 0
+        if not ends:
+            others = triangles[beyond]
+            v = vertices[b, others[0] + others[1] + others[2] - first - second]
+            ends = _area(a, e, v[0], v[1]) * side >= 0.0
+        if ends:
+            # Steep edges blend along rows and flat ones along columns: each crossing counts once.
+            flat = wp.abs(e[0] - a[0]) > wp.abs(e[1] - a[1])
+            if flat == (down == 1):
+                found.share = nearest
+                found.first = first
+                found.second = second
             return found
-    found.share = nearest
-    found.first = first
-    found.second = second
+        t = beyond
     return found
 
 
@@ -281,7 +292,7 @@ def antialias(
     image: wp.array4d(dtype=wp.float32),
     vertices: wp.array2d(dtype=wp.vec3),
     triangles: wp.array1d(dtype=wp.vec3i),
-    opposite: wp.array2d(dtype=wp.int32),
+    adjacent: wp.array2d(dtype=wp.int32),
     triangle: wp.array3d(dtype=wp.int32),
     depth: wp.array3d(dtype=wp.float32),
     lanes: int,
@@ -291,7 +302,7 @@ def antialias(
     for j in range(lane, triangle.shape[2], lanes):
         for down in range(2):
             if i + down < triangle.shape[1] and j + 1 - down < triangle.shape[2]:
-                found = _find_crossing(vertices, triangles, opposite, triangle, depth, b, i, j, down)
+                found = _find_crossing(vertices, triangles, adjacent, triangle, depth, b, i, j, down)
                 if found.share >= 0.0:
                     fi, fj, bi, bj = i, j, i + down, j + 1 - down
                     if found.reverse:
@@ -312,7 +323,7 @@ def antialias_backward(
     image: wp.array4d(dtype=wp.float32),
     vertices: wp.array2d(dtype=wp.vec3),
     triangles: wp.array1d(dtype=wp.vec3i),
-    opposite: wp.array2d(dtype=wp.int32),
+    adjacent: wp.array2d(dtype=wp.int32),
     triangle: wp.array3d(dtype=wp.int32),
     depth: wp.array3d(dtype=wp.float32),
     lanes: int,
@@ -324,7 +335,7 @@ def antialias_backward(
     for j in range(lane, triangle.shape[2], lanes):
         for down in range(2):
             if i + down < triangle.shape[1] and j + 1 - down < triangle.shape[2]:
-                found = _find_crossing(vertices, triangles, opposite, triangle, depth, b, i, j, down)
+                found = _find_crossing(vertices, triangles, adjacent, triangle, depth, b, i, j, down)
                 if found.share >= 0.0:
                     fi, fj, bi, bj = i, j, i + down, j + 1 - down
                     if found.reverse:

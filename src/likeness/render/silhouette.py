@@ -10,7 +10,7 @@ from likeness.render.rasterise import Raster, checked_triangles
 
 
 def antialias(
-    image: Tensor, raster: Raster, vertices: Tensor, triangles: Tensor, opposite: Tensor | None = None
+    image: Tensor, raster: Raster, vertices: Tensor, triangles: Tensor, adjacent: Tensor | None = None
 ) -> Tensor:
     """Blend pixels across the outlines of surfaces in proportion to the area each side covers.
 
@@ -20,15 +20,17 @@ def antialias(
     (the idea of Laine et al., "Modular Primitives for High-Performance Differentiable Rendering", 2020, section 3.6).
     Applied to `raster.mask.float()` it gives an antialiased silhouette.
 
-    An edge is an outline where it has no second triangle or where that one folds back in the picture. Triangles much
-    smaller than a pixel blur this: their outline may lie in a triangle that no pixel centre sees.
+    An edge is an outline where no second triangle adjoins it or where that one folds back in the picture. The search
+    walks from the pixel's triangle over the surface, so that triangles may be much smaller than a pixel; corners should
+    be shared by neighbours (weld seams of texture coordinates first). Steep edges blend along rows, flat ones along
+    columns.
 
     Args:
         image: (B, C, H, W) a picture of `raster`.
         raster: from `rasterise`.
         vertices: (B, V, 3), as given to `rasterise`. Gradients flow to x and y.
         triangles: (T, 3), as given to `rasterise`.
-        opposite: (T, 3) of `opposite_corners(triangles)`, to save its time where the mesh stays the same.
+        adjacent: (T, 3) of `adjacent_triangles(triangles)`, to save its time where the mesh stays the same.
 
     Returns:
         (B, C, H, W) float32, channels last in memory.
@@ -42,38 +44,36 @@ def antialias(
             f"{tuple(raster.triangle.shape)}"
         )
     triangles = checked_triangles(triangles, vertices.shape[1], vertices.device)
-    if opposite is None:
-        opposite = opposite_corners(triangles)
+    if adjacent is None:
+        adjacent = adjacent_triangles(triangles)
     out = _Antialias.apply(
-        image.float().movedim(1, -1), vertices.float(), triangles, opposite, raster.triangle, raster.depth
+        image.float().movedim(1, -1), vertices.float(), triangles, adjacent, raster.triangle, raster.depth
     )
     return out.movedim(-1, 1)
 
 
-def opposite_corners(triangles: Tensor) -> Tensor:
-    """The vertex across each edge: (T, 3) int32, for corner k that of the triangle beyond the edge facing it, else -1.
+def adjacent_triangles(triangles: Tensor) -> Tensor:
+    """The triangle beyond each edge: (T, 3) int32, for corner k the one across the edge facing it, -1 for none.
 
     Edges of more than two triangles count as having none beyond.
     """
     count = len(triangles)
     starts = triangles[:, [1, 2, 0]].reshape(-1).long()
     ends = triangles[:, [2, 0, 1]].reshape(-1).long()
-    corners = triangles.reshape(-1)
     span = int(triangles.max()) + 1 if count else 1
     keys = torch.minimum(starts, ends) * span + torch.maximum(starts, ends)
     _, edge, uses = torch.unique(keys, return_inverse=True, return_counts=True)
     order = edge.argsort(stable=True)
-    pairs = order[uses[edge[order]] == 2].view(-1, 2)
-    opposite = torch.full((3 * count,), -1, dtype=torch.int32, device=triangles.device)
-    opposite[pairs[:, 0]] = corners[pairs[:, 1]].int()
-    opposite[pairs[:, 1]] = corners[pairs[:, 0]].int()
-    return opposite.view(count, 3)
+    one, other = order[uses[edge[order]] == 2].view(-1, 2).unbind(1)
+    adjacent = torch.full((3 * count,), -1, dtype=torch.int32, device=triangles.device)
+    adjacent[one], adjacent[other] = (other // 3).int(), (one // 3).int()
+    return adjacent.view(count, 3)
 
 
 class _Antialias(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, image, vertices, triangles, opposite, triangle, depth):
-        saved = (image.contiguous(), vertices.contiguous(), triangles, opposite.int().contiguous(), triangle, depth)
+    def forward(ctx, image, vertices, triangles, adjacent, triangle, depth):
+        saved = (image.contiguous(), vertices.contiguous(), triangles, adjacent.int().contiguous(), triangle, depth)
         out = saved[0].clone()
         batch, height, width = triangle.shape
         columns = lanes(width, vertices.device)
@@ -104,12 +104,12 @@ class _Antialias(torch.autograd.Function):
         return grad_image, grad_vertices, None, None, None, None
 
 
-def _arrays(image: Tensor, vertices: Tensor, triangles: Tensor, opposite: Tensor, triangle: Tensor, depth: Tensor):
+def _arrays(image: Tensor, vertices: Tensor, triangles: Tensor, adjacent: Tensor, triangle: Tensor, depth: Tensor):
     return [
         as_array(image, wp.float32),
         as_array(vertices, wp.vec3),
         as_array(triangles, wp.vec3i),
-        as_array(opposite, wp.int32),
+        as_array(adjacent, wp.int32),
         as_array(triangle, wp.int32),
         as_array(depth, wp.float32),
     ]
