@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from likeness.render.interpolate import interpolate
 from likeness.render.rasterise import rasterise
-from likeness.render.silhouette import antialias, adjacent_triangles
+from likeness.render.silhouette import adjacent_triangles, antialias
 from likeness.render.texture import sample_texture, texture_level
 
 
@@ -182,7 +182,8 @@ def test_a_ball_finds_its_place_by_its_outline(ball):
     adjacent = adjacent_triangles(triangles)
     target = antialias(raster.mask.float(), raster, vertices, triangles, adjacent)
     shift = torch.tensor([3.0, -2.0], requires_grad=True)
-    optimizer = torch.optim.Adam([shift], lr=0.3)
+    optimizer = torch.optim.Adam([shift], lr=0.5)
+    schedule = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.92)
     for _ in range(40):
         moved = torch.cat([vertices[..., :2] + shift, vertices[..., 2:]], dim=-1)
         raster = rasterise(moved.detach(), triangles, size)
@@ -190,4 +191,5 @@ def test_a_ball_finds_its_place_by_its_outline(ball):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
     assert shift.abs().max() < 0.15
