@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from likeness.methods.depthnet.networks import CRITIC, LANDMARKS
+from likeness.nets.batchnorm import BatchNorm2d
 
 MAP = 128
 KERNEL = 8
@@ -76,7 +77,7 @@ class AignGenerator(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for before, after, stride in CONVOLUTIONS:
-            layers += [nn.Conv2d(before, after, 3, stride, 1), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [nn.Conv2d(before, after, 3, stride, 1), BatchNorm2d(after), nn.ReLU()]
         self.extractor = nn.Sequential(*layers)
         self.fc = nn.Sequential(nn.Linear(256 * 8 * 8, 512), nn.ReLU())
         self.rot_model = nn.Sequential(nn.Linear(512, 6), nn.Tanh())

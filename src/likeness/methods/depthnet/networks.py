@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from likeness.nets.batchnorm import BatchNorm1d
+
 LANDMARKS = 66
 TRUNK = (4 * LANDMARKS, 512, 512, 512, 256, 256, 256, 128)
 CRITIC = (3 * LANDMARKS, 512, 512, 256, 256)
@@ -27,7 +29,7 @@ def dense_blocks(widths: tuple[int, ...]) -> list[nn.Module]:
     """Linear, BatchNorm, ReLU for each step between two widths."""
     blocks: list[nn.Module] = []
     for before, after in itertools.pairwise(widths):
-        blocks += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU()]
+        blocks += [nn.Linear(before, after), BatchNorm1d(after), nn.ReLU()]
     return blocks
 
 

@@ -1,6 +1,5 @@
 """Checkpoints of any origin: the shipped weights, a run of ours, a published pickle; all read as tensors only."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -8,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from likeness.engine import Run, load_tensors, load_weights
 from likeness.errors import UserError
 from likeness.methods.depthnet.aign import AignGenerator, SpectralCritic
 from likeness.methods.depthnet.networks import Critic, FixedAffineGenerator, Generator, LearnedAffineGenerator
@@ -24,6 +23,12 @@ ARCHITECTURES = {
     "sd5_learnm": "DepthNet with a learned affine",
     "aign": "AIGN",
     "cyclegan": "CycleGAN repair",
+}
+
+GENERATORS: dict[str, type[FixedAffineGenerator] | type[LearnedAffineGenerator] | type[AignGenerator]] = {
+    "shallowd5": FixedAffineGenerator,
+    "sd5_learnm": LearnedAffineGenerator,
+    "aign": AignGenerator,
 }
 
 
@@ -50,65 +55,39 @@ def load_generator(path: str | Path | None = None) -> Generator:
     Raises:
         UserError: absent or unreadable file, or one of another architecture.
     """
-    if path is None:
-        with_weights = files("likeness.methods.depthnet") / SHIPPED
-        state = load_file(str(with_weights))
-    else:
-        state = generator_state(path)
-    architecture = recognise(state, path)
-    if architecture not in ("shallowd5", "sd5_learnm"):
+    network = load_network(path)
+    if isinstance(network, AignGenerator):
         raise UserError(
-            f"holds a network of {ARCHITECTURES[architecture]}, expected a DepthNet generator (keys fc.* or extractor.*"
-            " with fc_z and fc_m)",
+            "holds a network of AIGN, expected a DepthNet generator (keys fc.*, or extractor.* with fc_z and fc_m)",
             path=path,
         )
-    generator: Generator = FixedAffineGenerator() if architecture == "shallowd5" else LearnedAffineGenerator()
-    load_state(generator, state, path)
-    return generator.eval()
+    return network
 
 
-def generator_state(path: str | Path) -> State:
-    """The generator's state from a run folder, a checkpoint of ours or a published file."""
-    path = Path(path)
-    if path.is_dir():
-        path = _newest_generator(path)
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(str(path))
-        except Exception as error:
-            raise UserError(f"is no safetensors file ({error})", path=path) from error
-    content = read_tensors(path)
-    if isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values()):
-        return content
-    return as_published(content, path).networks["generator"]
+def load_network(path: str | Path | None = None, which: str = "last") -> Generator | AignGenerator:
+    """The generator, DepthNet's or AIGN's, that `path` holds (see `load_generator`), in eval mode.
 
-
-def read_tensors(path: str | Path) -> Any:
-    """Unpickle tensors and plain containers only (zip and pre-1.6 files alike).
-
-    Raises:
-        UserError: absent or broken file, or one that wants to run code.
+    Args:
+        which: of a run, the checkpoint: `last`, `best` or an epoch.
     """
-    path = Path(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError("no such checkpoint", path=path) from None
-    except IsADirectoryError:
-        raise UserError("is a folder, expected a checkpoint file", path=path) from None
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            "is no checkpoint of tensors and plain containers, and was not opened further: a pickle can run any code. "
-            f"({str(error).splitlines()[0]})",
-            path=path,
-        ) from error
-    except Exception as error:
-        raise UserError(f"is empty, half-written or no torch checkpoint ({error})", path=path) from error
+    source = Path(str(files("likeness.methods.depthnet") / SHIPPED)) if path is None else Path(path)
+    if source.is_dir():
+        checkpoints = Run.open(source).checkpoints
+        source = checkpoints.path(checkpoints.find(which), "generator")
+    content = load_tensors(source)
+    plain = isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values())
+    state = content if plain else as_published(content, source).networks.get("generator", {"model.": torch.empty(0)})
+    architecture = recognise(state, source)
+    if architecture == "cyclegan":
+        raise UserError("holds a CycleGAN of repair, expected a generator of DepthNet or AIGN", path=source)
+    network = GENERATORS[architecture]()
+    load_weights(network, state, source)
+    return network.eval()
 
 
 def read_published(path: str | Path) -> PublishedCheckpoint:
     """Read a published file: a dict g, d, optim_g, optim_d, epoch; a tuple (g, d); or a CycleGAN's tuple of four."""
-    return as_published(read_tensors(path), path)
+    return as_published(load_tensors(path), path)
 
 
 def as_published(content: Any, path: str | Path) -> PublishedCheckpoint:
@@ -144,15 +123,14 @@ def as_published(content: Any, path: str | Path) -> PublishedCheckpoint:
     checkpoint = PublishedCheckpoint(architecture, {k: dict(v) for k, v in networks.items()}, optimizers, epoch)
     if architecture != "cyclegan":
         for network, name in zip(build_networks(checkpoint), ("generator", "critic")):
-            load_state(network, checkpoint.networks[name], path)
+            load_weights(network, checkpoint.networks[name], path)
     return checkpoint
 
 
 def build_networks(checkpoint: PublishedCheckpoint) -> tuple[nn.Module, nn.Module]:
     """Fresh generator and critic of the checkpoint's architecture (the spectral critic where its keys say so)."""
     spectral = any(key.endswith("weight_bar") for key in checkpoint.networks["critic"])
-    generators = {"shallowd5": FixedAffineGenerator, "sd5_learnm": LearnedAffineGenerator, "aign": AignGenerator}
-    return generators[checkpoint.architecture](), SpectralCritic() if spectral else Critic()
+    return GENERATORS[checkpoint.architecture](), SpectralCritic() if spectral else Critic()
 
 
 def recognise(state: State, path: str | Path | None = None) -> str:
@@ -171,31 +149,3 @@ def recognise(state: State, path: str | Path | None = None) -> str:
         "extractor.* with fc_m (learned affine), four-dimensional extractor.* (AIGN) or model.* (CycleGAN)",
         path=path,
     )
-
-
-def load_state(network: nn.Module, state: State, path: str | Path | None = None) -> None:
-    """Load `state` after checking its keys and shapes; `num_batches_tracked`, which old files lack, may be absent."""
-    own = network.state_dict()
-    needed = {key for key in own if not key.endswith("num_batches_tracked")}
-    missing, surplus = sorted(needed - set(state)), sorted(set(state) - set(own))
-    wrong = [
-        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
-    ]
-    if missing or surplus or wrong:
-        parts = [
-            f"{what} {', '.join(names[:3])}"
-            for what, names in (("lacks", missing), ("has besides", surplus), ("has shapes", wrong))
-            if names
-        ]
-        raise UserError(f"does not fit {type(network).__name__}: it {'; it '.join(parts)}", path=path)
-    network.load_state_dict({**own, **state})
-
-
-def _newest_generator(run: Path) -> Path:
-    folder = run / "checkpoints" if (run / "checkpoints").is_dir() else run
-    found = sorted(folder.glob("*_generator.pth"))
-    if not found:
-        raise UserError("holds no checkpoints/<epoch>_generator.pth: expected the folder of a depthnet run", path=run)
-    return max(found, key=lambda file: (int(file.name.split("_")[0].split("-")[0]), file.stat().st_mtime))
