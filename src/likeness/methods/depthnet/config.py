@@ -30,6 +30,9 @@ class LandmarkConfig(EngineConfig):
     """Adam's second moment."""
     dnorm: float = 0.0
     """Weight of the critic's gradient penalty at real inputs, a step of its own; 0 leaves it out."""
+    spectral: bool = False
+    """The critic's layers are spectrally normalised instead of batch-normalised. BatchNorm over batches of only true or
+    only predicted faces hides from the critic what all predictions have in common, such as a wrong mean depth."""
     update_g_every: int = 1
     """The adversarial term reaches the generator every so many iterations (AIGN: the generator is stepped so often)."""
 
@@ -77,8 +80,6 @@ class AignConfig(LandmarkConfig):
     """Weight of the projection's L1 loss."""
     gan_mode: GanMode = "lsgan"
     """How the critic's scores become losses."""
-    spectral: bool = False
-    """The critic's layers are spectrally normalised instead of batch-normalised."""
     heatmaps: Literal["original", "centred"] = "original"
     """Placement of the heat maps: as the published networks know them, or with the peak on the landmark."""
 

@@ -61,7 +61,7 @@ class DepthStage(_LandmarkStage):
         super().__init__(config)
         self.networks = {
             "generator": LearnedAffineGenerator() if config.learn_m else FixedAffineGenerator(),
-            "critic": Critic(),
+            "critic": SpectralCritic() if config.spectral else Critic(),
         }
 
     def optimizers(self) -> dict[str, OptimizerSpec]:
