@@ -86,7 +86,7 @@ def test_frame_and_statistics_round_trip(tmp_path):
 def test_zero_variance_is_explained(tmp_path):
     entity = mf.Entity(tmp_path)
     mf.write_statistics(entity, mf.Statistics(np.zeros((2, 2, 3), np.uint8), 1.0, np.zeros((1, 3), np.float32), 0.0))
-    with pytest.raises(UserError, match="vertex variance, found \\[0.0\\]"):
+    with pytest.raises(UserError, match=r"vertex variance, found \[0.0\]"):
         mf.read_statistics(entity)
 
 

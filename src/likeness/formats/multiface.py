@@ -1,4 +1,4 @@
-"""One entity of the Multiface data set on disk (Wuu et al. 2022, arXiv 2207.11243): every file it holds, read and written.
+"""One entity of the Multiface data set on disk (Wuu et al. 2022, arXiv 2207.11243), read and written.
 
 The tree of an entity `m--<date>--<time>--<entity>--GHS`::
 
@@ -356,7 +356,7 @@ class StatisticsAccumulator:
         self._verts_square += float(np.square(points).mean())
 
     def result(self) -> Statistics:
-        """The statistics of what was added; a variance of 0 (one frame, a still head) is raised to 1 grey level or mm."""
+        """The statistics of what was added; a variance of 0 (one frame, a still head) becomes 1."""
         texture, verts = self._texture / self.count, self._verts / self.count
         tex_var = self._texture_square / self.count - float(np.square(texture).mean())
         vert_var = self._verts_square / self.count - float(np.square(verts).mean())
