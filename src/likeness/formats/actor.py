@@ -1,9 +1,9 @@
 """The Neural Actor data set in its image form: body, cameras, motions, textures and pictures.
 
 `canonical.obj`, `uvmapping.obj`, `skinning_weight.txt`, `transform_tpose.json`, `intrinsic*/`, `pose/` or `extrinsic/`,
-`transform/%06d.json`, `tex/*.png`, `normal/*.png`, `rgb/<stem of the transform>/*.png`. Lengths are metres; `pose/` holds
-camera-to-world, `extrinsic/` world-to-camera matrices of OpenCV cameras. Column i of a picture lies at x = i: unlike
-elsewhere in the toolkit there is no half-pixel offset, and published weights expect that.
+`transform/%06d.json`, `tex/*.png`, `normal/*.png`, `rgb/<stem of the transform>/*.png`. Lengths are metres; `pose/`
+holds camera-to-world, `extrinsic/` world-to-camera matrices of OpenCV cameras. Column i of a picture lies at x = i:
+unlike elsewhere in the toolkit there is no half-pixel offset, and published weights expect that.
 """
 
 import json
