@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.methods.neural_actor.body import Pose
-from likeness.methods.neural_actor.networks.actor import ActorNetwork, BodyModel, NetworkConfig
+from likeness.geometry.body import BodyModel, Pose
+from likeness.methods.neural_actor.networks.actor import ActorNetwork, NetworkConfig
 
 
 def load(parity_dir, name):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from likeness.geometry.body import Pose, skin, vertex_transforms
 from likeness.methods.neural_actor import body, rays, sampling
 from likeness.methods.neural_actor.encodings import encode, frequencies
 
@@ -35,9 +36,9 @@ def test_NA7_encodings(parity_dir, name, levels, times_pi, kind):
 def test_NA2_skinning_world_transform_and_inverse(parity_dir):
     actor, field = load(parity_dir, "actor"), load(parity_dir, "field")
     bones = tensor(actor["joints_RT"]).permute(2, 0, 1)
-    posed = body.skin(tensor(actor["vertices"]), body.vertex_transforms(tensor(actor["weights"]), bones))
+    posed = skin(tensor(actor["vertices"]), vertex_transforms(tensor(actor["weights"]), bones))
     torch.testing.assert_close(posed, tensor(field["vertices_normalized"]), atol=1e-5, rtol=0)
-    pose = body.Pose(bones, tensor(actor["rotation"]), tensor(actor["translation"]), tensor(actor["joints"]))
+    pose = Pose(bones, tensor(actor["rotation"]), tensor(actor["translation"]), tensor(actor["joints"]))
     world = pose.to_world(posed)
     torch.testing.assert_close(world, tensor(field["vertices_world"]), atol=1e-5, rtol=0)
     torch.testing.assert_close(pose.to_normalised(world), posed, atol=1e-5, rtol=0)
@@ -53,7 +54,7 @@ def test_NA3_surface_points_on_given_faces(parity_dir):
 
 def test_NA4_canonical_points_without_residual(parity_dir):
     actor, field, ops = (load(parity_dir, name) for name in ("actor", "field", "ops"))
-    pose = body.Pose(
+    pose = Pose(
         tensor(actor["joints_RT"]).permute(2, 0, 1),
         tensor(actor["rotation"]),
         tensor(actor["translation"]),
@@ -67,7 +68,7 @@ def test_NA4_canonical_points_without_residual(parity_dir):
     blended = body.interpolate_corners(weights[faces], point)
     torch.testing.assert_close(blended, tensor(field["skin_weights"]), atol=1e-4, rtol=0)
     posed, canonical = (
-        body.interpolate_corners(body.vertex_transforms(weights, bones)[faces], point)
+        body.interpolate_corners(vertex_transforms(weights, bones)[faces], point)
         for bones in (pose.bones, tensor(actor["tpose_joints_RT"]).permute(2, 0, 1))
     )
     ours = body.to_canonical(points, posed, canonical)

@@ -84,7 +84,7 @@ def test_NA11_chosen_pixels_and_their_colours(stepped):
     torch.testing.assert_close(uv, step["sampled_uv"])
     torch.testing.assert_close(seen.color.detach(), step["colors"], atol=3e-3, rtol=0)
     torch.testing.assert_close(seen.missed.detach(), step["missed"], atol=3e-3, rtol=0)
-    assert float(loss) == pytest.approx(float(step["loss"]), rel=1e-4)
+    assert loss.item() == pytest.approx(float(step["loss"]), rel=1e-4)
 
 
 def test_NA11_gradient_norms_and_batch_statistics(stepped, parity_dir):

@@ -1,33 +1,9 @@
-"""The posed body as a scaffold: skinning, the surface frame of a point, and its way back to the canonical pose."""
+"""Samples near the posed body: their place on its surface, and their way back to the canonical pose."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from likeness.engine import sample, shared
-
-
-@dataclass(frozen=True)
-class Pose:
-    """One frame's motion. "Normalised space" is the body before `rotation` and `translation`."""
-
-    bones: Tensor = sample()
-    """(J, 4, 4) A_j, rest to pose, without global motion."""
-    rotation: Tensor = shared()
-    """(3, 3) transpose of the global rotation: x_world = x_normalised @ rotation + translation, points as rows."""
-    translation: Tensor = shared()
-    """(3,) metres."""
-    joints: Tensor = shared()
-    """(J, 3) joints in the world."""
-
-    def to_world(self, points: Tensor) -> Tensor:
-        """Normalised points (N, 3) in the world."""
-        return points @ self.rotation + self.translation
-
-    def to_normalised(self, points: Tensor) -> Tensor:
-        """World points (N, 3) in normalised space."""
-        return (points - self.translation) @ self.rotation.T
 
 
 @dataclass(frozen=True)
@@ -40,16 +16,6 @@ class SurfacePoint:
     """(N, 3) of its nearest point."""
     distance: Tensor
     """(N,) metres, positive on the side of the face's normal."""
-
-
-def vertex_transforms(weights: Tensor, bones: Tensor) -> Tensor:
-    """Blended bone matrices (V, 3, 4) of skinning weights (V, J) and bones (J, 4, 4)."""
-    return torch.einsum("vj,jab->vab", weights, bones[:, :3])
-
-
-def skin(vertices: Tensor, transforms: Tensor) -> Tensor:
-    """Vertices (V, 3) moved by their transforms (V, 3, 4): linear blend skinning."""
-    return torch.einsum("vab,vb->va", transforms[..., :3], vertices) + transforms[..., 3]
 
 
 def surface_point(points: Tensor, corners: Tensor, faces: Tensor) -> SurfacePoint:

@@ -27,7 +27,7 @@ class RenderConfig:
     discrete_regularization: bool = True
     """Add normal noise to the density while training."""
     near_body_only: bool = False
-    """Give no density to samples farther than `min_dis_eps` from the body (a deviation: published fields are free there)."""
+    """Give no density to samples farther than `min_dis_eps` from the body; published fields are free there."""
     chunk_size: int = 64
     """Samples evaluated at once, in units of 1024."""
 

@@ -6,15 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.methods.neural_actor.body import (
-    Pose,
-    SurfacePoint,
-    interpolate_corners,
-    skin,
-    surface_point,
-    to_canonical,
-    vertex_transforms,
-)
+from likeness.geometry.body import BodyModel, Pose, skin, vertex_transforms
+from likeness.methods.neural_actor.body import interpolate_corners, surface_point, to_canonical
 from likeness.methods.neural_actor.encodings import InputSpec, parse_inputs
 from likeness.methods.neural_actor.networks.field import Field, Frequencies
 from likeness.methods.neural_actor.networks.mlp import FullyConnected, Mlp
@@ -22,22 +15,6 @@ from likeness.methods.neural_actor.networks.texture_encoder import BLOCKS, Textu
 
 DENSITY_INPUTS = ("pos", "emb", "attnout", "context")
 TEXTURE_INPUTS = ("feat", "attnout", "texture", "ray", "pos", "normal", "sigma")
-
-
-@dataclass(frozen=True)
-class BodyModel:
-    """The actor's mesh in its rest pose."""
-
-    vertices: Tensor
-    """(V, 3) metres."""
-    faces: Tensor
-    """(F, 3) int64."""
-    face_uv: Tensor
-    """(F, 3, 2) v pointing up."""
-    weights: Tensor
-    """(V, J) skinning weights."""
-    canonical_bones: Tensor | None = None
-    """(J, 4, 4) from rest to the desired canonical pose; None takes the rest pose."""
 
 
 @dataclass(frozen=True)
