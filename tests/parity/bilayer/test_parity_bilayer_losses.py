@@ -31,7 +31,9 @@ def test_row_09_adversarial(arrays, kind):
 def test_row_09_feature_matching_and_pixelwise(arrays, kind):
     real, fake = ([torch.from_numpy(arrays[f"fm.{k}.{i}"]) for i in range(3)] for k in ("real", "fake"))
     _close(10 * losses.feature_matching(real, fake, kind), arrays[f"fm.{kind}"])
-    _close(10 * losses.pixelwise(_picture(arrays, "img.fake"), _picture(arrays, "img.real"), kind), arrays[f"pix.{kind}"])
+    _close(
+        10 * losses.pixelwise(_picture(arrays, "img.fake"), _picture(arrays, "img.real"), kind), arrays[f"pix.{kind}"]
+    )
 
 
 def test_row_09_segmentation(arrays):
