@@ -7,7 +7,7 @@ from likeness.methods.bilayer.networks.discriminator import Discriminator
 from likeness.methods.bilayer.networks.identity_embedder import IdentityEmbedder
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator
 from likeness.methods.bilayer.networks.keypoints_embedder import KeypointsEmbedder
-from likeness.methods.bilayer.networks.options import NetworkOptions
+from likeness.methods.bilayer.networks.options import NetworkOptions, network_options
 from likeness.methods.bilayer.networks.texture_enhancer import TextureEnhancer
 from likeness.methods.bilayer.networks.texture_generator import TextureGenerator
 
@@ -15,6 +15,9 @@ BASE = ("identity_embedder", "texture_generator", "keypoints_embedder", "inferen
 ENHANCER = "texture_enhancer"
 DISCRIMINATOR = "discriminator"
 ALL = (*BASE, ENHANCER, DISCRIMINATOR)
+
+
+__all__ = ["ALL", "BASE", "DISCRIMINATOR", "ENHANCER", "NetworkOptions", "build_network", "network_options"]
 
 
 def build_network(

@@ -123,7 +123,9 @@ class ResBlock(nn.Module):
             return layers
 
         act = nn.LeakyReLU(0.2) if activation == "leakyrelu" else nn.ReLU()
-        first = [layer for layer in (make_norm(first_norm or norm, in_channels, spatial_size), act) if layer is not None]
+        first = [
+            layer for layer in (make_norm(first_norm or norm, in_channels, spatial_size), act) if layer is not None
+        ]
         rest: list[nn.Module] = [Upsample(resize)] if early else []
         rest += conv(in_channels, out_channels, middle)
         rest += [layer for layer in (make_norm(norm, out_channels, middle), act) if layer is not None]

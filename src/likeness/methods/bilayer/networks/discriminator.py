@@ -71,6 +71,4 @@ class Discriminator(nn.Module):
             pictures = torch.cat((pictures, torch.cat((stickmen, stickmen))), 1)
         scores, features = self.net(pictures)
         count = real.shape[0]
-        return Judgement(
-            scores[:count], scores[count:], [f[:count] for f in features], [f[count:] for f in features]
-        )
+        return Judgement(scores[:count], scores[count:], [f[:count] for f in features], [f[count:] for f in features])

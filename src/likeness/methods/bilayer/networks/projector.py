@@ -49,9 +49,7 @@ class Projector(nn.Module):
             outputs = {"conv": outer + 1, "skip": inner + 1, "norm": 2}
             blocks.append(
                 nn.ModuleList(
-                    nn.Sequential(
-                        nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs[kind])
-                    )
+                    nn.Sequential(nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs[kind]))
                     for kind in self.kinds
                 )
             )

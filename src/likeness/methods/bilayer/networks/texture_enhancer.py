@@ -24,8 +24,7 @@ class _Net(nn.Module):
         width = channels_at(halvings, *rule)
         blocks += [ResBlock(width, width) for _ in range(options.enh_num_blocks)]
         blocks += [
-            ResBlock(channels_at(i, *rule), channels_at(i - 1, *rule), resize="nearest")
-            for i in range(halvings, 0, -1)
+            ResBlock(channels_at(i, *rule), channels_at(i - 1, *rule), resize="nearest") for i in range(halvings, 0, -1)
         ]
         # The identity keeps the last convolution at its published position.
         blocks += [nn.Identity(), nn.LeakyReLU(0.2), nn.Conv2d(rule[0], 3, 3, padding=1)]
