@@ -54,8 +54,8 @@ def read_landmark_file(path: Path, separator: str = ",") -> np.ndarray:
     widths = {len(fields) for fields in split}
     if widths - {2, 3} or len(widths) > 1:
         raise UserError(
-            f"has lines of {', '.join(map(str, sorted(widths)))} fields when cut at {separator!r}, expected x{separator}y "
-            f"or x{separator}y{separator}z: name the separator with --kpt-file-separator",
+            f"has lines of {', '.join(map(str, sorted(widths)))} fields when cut at {separator!r}, expected x, y and "
+            "perhaps z: name the separator with --kpt-file-separator",
             path=path,
         )
     if len(lines) not in (66, 68):
