@@ -57,9 +57,9 @@ def draw_outfit(rng: np.random.Generator) -> Outfit:
 def coverage(outfit: Outfit, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """How far inside the top, the trousers and the shoes rest positions (..., 3) lie, decimetres; negative outside."""
     x, y, z = np.moveaxis(positions, -1, 0)
-    neck = (
-        outfit.neckline - y - outfit.v_neck * np.maximum(0.35 - np.abs(x), 0) * (z > 0.4) + 0.25 * np.abs(x) * (z < 0.3)
-    )
+    front = smoothstep(0.1, 0.7, z)
+    neck = outfit.neckline - y - outfit.v_neck * np.maximum(0.35 - np.abs(x), 0) * front
+    neck += 0.25 * np.minimum(np.abs(x), 0.8) * (1 - front)
     arm = (np.abs(x) > 1.75) & (y > 1.0)
     top = np.minimum(np.minimum(neck, outfit.sleeve - np.abs(x)), np.where(arm, 9.0, y - outfit.hem))
     trousers = np.minimum(np.where((np.abs(x) < 2.9) & (y < 1.2), 1.0 - y, -1.0), y - outfit.trousers_end)
@@ -81,7 +81,7 @@ def dress(vertices: np.ndarray, outfit: Outfit) -> np.ndarray:
     normals = vertex_normals(smooth)
     # Smoothing shrinks: what went inwards is brought back before the cloth is lifted.
     lost = np.maximum(np.einsum("vi,vi->v", vertices - smooth, normals), 0)
-    x, y, _ = rest.T
+    y = rest[:, 1]
     # Wider at the hem, the sleeves' ends and the ankles, as cloth that hangs.
     flare = 0.10 * np.exp(-np.abs(top) / 0.7) * (y < 3.2) + 0.14 * smoothstep(-3.0, -7.2, y) * inside_legs
     folds = 0.030 * noise(rng, rest * [1.0, 0.45, 1.0], 0.55) + 0.016 * noise(rng, rest * [1.0, 0.7, 1.0], 0.22)
@@ -96,7 +96,7 @@ def paint_clothes(outfit: Outfit, albedo: np.ndarray, labels: np.ndarray) -> Non
     """Paint the outfit over a skin texture (1024, 1024, 3) and its labels, in place."""
     positions, _ = rest_positions()
     rng = np.random.default_rng(outfit.fold_seed + 1)
-    x, y, z = np.moveaxis(positions, -1, 0)
+    x, y, _ = np.moveaxis(positions, -1, 0)
     weave = np.exp(0.05 * noise(rng, positions, 0.04) + 0.05 * noise(rng, positions, 0.5))[..., None]
     ragged = 0.008 * noise(rng, positions, 0.2)
     top, trousers, shoes = coverage(outfit, positions)

@@ -49,7 +49,7 @@ class Cut:
 
 CUTS = {
     "buzz": Cut(0.10, 3, 1.0, 0.0, (0, -0.2, 0.2), 0.03),
-    "short": Cut(0.42, 6, 0.55, 0.25, (0.1, 0.0, 0.35), 0.10),
+    "short": Cut(0.45, 6, 0.45, 0.15, (0.25, 0.35, -0.25), 0.10),
     "side": Cut(0.85, 8, 0.30, 0.45, (0.0, 0.0, 0.15), 0.12, part=-0.22),
     "bob": Cut(2.1, 12, 0.12, 0.95, (0, 0, 0), 0.14, part=0.12),
     "long": Cut(3.9, 15, 0.12, 0.95, (0, 0, 0), 0.15, part=0.0),
@@ -105,7 +105,7 @@ def grow(style: str, vertices: np.ndarray, rng: np.random.Generator) -> Hair:
     face = (local[..., 2] > 0.95) & (np.abs(local[..., 0]) < 0.62) & (local[..., 1] > 6.0) & (local[..., 1] < 7.80)
     keep = ~face.any(1)
     shade = (1 + 0.16 * clump_shift[clump, 1] + rng.normal(0, 0.10, len(roots)))[keep]
-    width = {"buzz": 0.016, "curly": 0.02}.get(style, 0.021)
+    width = {"buzz": 0.011, "curly": 0.016}.get(style, 0.014)
     return Hair(strands[keep].astype(np.float32), width, np.clip(shade, 0.5, 1.6).astype(np.float32))
 
 

@@ -17,7 +17,7 @@ AMBIENT_VIEWS, AMBIENT_SIZE = 48, 512
 
 @functools.cache
 def rest_positions() -> tuple[np.ndarray, np.ndarray]:
-    """Rest position (1024, 1024, 3) float32 in decimetres of every texel, and which texels the body covers (1024, 1024).
+    """Rest position (1024, 1024, 3) float32 decimetres of every texel, and whether the body covers it (1024, 1024).
 
     Row 0 lies at v = 1. Texels between the islands take the position of the nearest covered one, so that bilinear
     look-ups never meet a seam.

@@ -18,10 +18,9 @@ class Part(IntEnum):
     TOP = 9
     TROUSERS = 10
     SHOES = 11
-    LASHES = 12
-    NAILS = 13
-    EARS = 14
-    BEARD = 15
+    NAILS = 12
+    EARS = 13
+    BEARD = 14
 
 
 COLOURS = {
@@ -37,7 +36,6 @@ COLOURS = {
     Part.TOP: (60, 130, 220),
     Part.TROUSERS: (50, 60, 110),
     Part.SHOES: (30, 160, 120),
-    Part.LASHES: (20, 20, 20),
     Part.NAILS: (255, 200, 220),
     Part.EARS: (245, 150, 100),
     Part.BEARD: (150, 100, 60),

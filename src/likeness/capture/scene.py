@@ -19,16 +19,14 @@ class Material(IntEnum):
     BODY = 0
     TONGUE = 1
     TEETH = 2
-    LASHES = 3
-    EYE = 4
-    HAIR = 5
+    EYE = 3
+    HAIR = 4
 
 
 BASE_PARTS = (
     ("body", Material.BODY),
     ("tongue", Material.TONGUE),
     ("teeth", Material.TEETH),
-    ("lashes", Material.LASHES),
 )
 
 
@@ -54,15 +52,18 @@ class Scene:
     """(53, 3) posed joints, metres."""
 
 
-def assemble(person: Person, act: Performance, eye: np.ndarray) -> Scene:
-    """Pose a person; hair ribbons face the point `eye` (3,) in the world."""
+def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: float) -> Scene:
+    """Pose a person; hair ribbons face the point `eye` (3,) in the world.
+
+    `resolution` is the angle of one sample in radians: no ribbon is drawn thinner than a sample.
+    """
     rest = person.with_expression(act.expression)
     transforms = bone_transforms(person.skeleton, act.bones(), act.root)
     body = skin(rest, transforms)
     head = transforms[load_assets().bones.index("head")]
     parts = [(body, vertex_normals(body), np.zeros_like(body))]
     parts += [_eyeball(person, act, head, k) for k in (0, 1)]
-    parts.append(_ribbons(person, transforms, eye))
+    parts.append(_ribbons(person, transforms, eye, resolution))
     base, materials, corners_uv = _base_triangles()
     starts = np.cumsum([0] + [len(part[0]) for part in parts])
     triangles = [base]
@@ -91,7 +92,7 @@ def _eyeball(person: Person, act: Performance, head: np.ndarray, k: int):
     return centre + person.eye_radii[k] * shape, turned, directions
 
 
-def _ribbons(person: Person, transforms: np.ndarray, eye: np.ndarray):
+def _ribbons(person: Person, transforms: np.ndarray, eye: np.ndarray, resolution: float):
     hair = person.hair
     strands, count = hair.points.shape[:2]
     if not strands:
@@ -110,7 +111,8 @@ def _ribbons(person: Person, transforms: np.ndarray, eye: np.ndarray):
     side = np.cross(tangent, eye.astype(np.float32) - points)
     side /= np.maximum(np.linalg.norm(side, axis=-1, keepdims=True), 1e-9)
     along = np.linspace(0, 1, count, dtype=np.float32)
-    half = (0.5 * hair.width * (1 - 0.65 * along**2))[None, :, None].astype(np.float32)
+    thinnest = 0.8 * resolution * float(np.linalg.norm(eye - by_head.mean((0, 1))))
+    half = (0.5 * max(hair.width, thinnest) * (1 - 0.65 * along**2))[None, :, None].astype(np.float32)
     both = np.stack([points - half * side, points + half * side], 2)
     local = np.stack(np.broadcast_arrays(hair.shade[:, None], along[None], np.float32(0)), -1)
     double = (np.repeat(values[:, :, None], 2, axis=2).reshape(-1, 3) for values in (tangent, local))

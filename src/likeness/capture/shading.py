@@ -16,7 +16,7 @@ from likeness.capture.scene import Material, Scene
 from likeness.capture.skin import smoothstep, srgb_to_linear
 from likeness.render.rasterise import Raster, rasterise
 
-SHADOW_SIZE = 768
+SHADOW_SIZE = 512
 SHADOW_BIAS = 0.004
 """Metres."""
 WRAP = np.array([0.28, 0.10, 0.06], np.float32)
@@ -98,7 +98,7 @@ def texel_places(found: Hits, scene: Scene) -> np.ndarray:
 def part_labels(found: Hits, scene: Scene, person: Person) -> np.ndarray:
     """(N,) uint8 `Part` of every hit, from the texture's masks."""
     kinds = scene.materials[found.triangles]
-    table = np.array([Part.SKIN, Part.TONGUE, Part.TEETH, Part.LASHES, Part.EYES, Part.HAIR], np.uint8)
+    table = np.array([Part.SKIN, Part.TONGUE, Part.TEETH, Part.EYES, Part.HAIR], np.uint8)
     out = table[kinds]
     body = kinds == Material.BODY
     uv = texel_places(found.where(body), scene)
@@ -118,6 +118,8 @@ def shade(
     view /= np.linalg.norm(view, axis=1, keepdims=True)
     lit = shadow.lit(points)
     kinds = scene.materials[found.triangles]
+    # Light comes through the lips.
+    lit[kinds == Material.TEETH] = np.maximum(lit[kinds == Material.TEETH], 0.45)
     out = np.zeros((len(points), 3), np.float32)
     albedo, gloss, power, open_sky, wrap = _surface(found, scene, person, kinds)
     solid = kinds != Material.HAIR
@@ -139,7 +141,7 @@ def _surface(found: Hits, scene: Scene, person: Person, kinds: np.ndarray):
     gloss, power = np.full(count, 0.04, np.float32), np.full(count, 24.0, np.float32)
     open_sky = np.ones(count, np.float32)
     wrap = np.zeros((count, 3), np.float32)
-    base = kinds <= Material.LASHES
+    base = kinds <= Material.TEETH
     open_sky[base] = found.where(base).of(openness()[:, None], scene.triangles)[:, 0] ** 1.3
     body = kinds == Material.BODY
     on_body = found.where(body)
@@ -166,13 +168,12 @@ def _surface(found: Hits, scene: Scene, person: Person, kinds: np.ndarray):
     )
     power[body] = np.select([labels == Part.LIPS, skin], [40.0, 18.0], 12.0)
     rest = load_assets().vertices
-    for kind, colour in ((Material.TONGUE, (0.42, 0.13, 0.12)), (Material.LASHES, (0.02, 0.016, 0.014))):
-        albedo[kinds == kind] = colour
+    albedo[kinds == Material.TONGUE] = (0.42, 0.13, 0.12)
     teeth = kinds == Material.TEETH
     if teeth.any():
         albedo[teeth] = _teeth(found.where(teeth).of(rest, scene.triangles))
         gloss[teeth], power[teeth] = 0.10, 60.0
-        open_sky[teeth] = 0.55
+        open_sky[teeth] = 0.8
     ball = kinds == Material.EYE
     if ball.any():
         directions = found.where(ball).of(scene.local, scene.triangles)
@@ -191,7 +192,7 @@ def _teeth(rest: np.ndarray) -> np.ndarray:
     along = np.abs(x) / 0.068
     gap = np.abs((along + 0.0) % 1.0 - 0.0)
     gap = np.minimum(gap, 1 - gap)
-    enamel = np.array([0.72, 0.66, 0.55], np.float32) * (0.35 + 0.65 * smoothstep(0.02, 0.13, gap))[:, None]
+    enamel = np.array([0.82, 0.76, 0.64], np.float32) * (0.55 + 0.45 * smoothstep(0.02, 0.13, gap))[:, None]
     back = smoothstep(0.10, 0.42, np.abs(x))[:, None]
     gum_edge = np.where(y > 6.60, 6.665 + 0.012 * np.cos(2 * np.pi * along), 6.455)
     gum = np.where(y > 6.56, smoothstep(-0.008, 0.008, y - gum_edge), 0)[:, None]

@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from likeness.capture.assets import load_assets
+from likeness.capture.assets import LASHES, load_assets
+from likeness.capture.body import surface
 from likeness.capture.landmarks import KEPT_66, LANDMARK_VERTICES
 from likeness.capture.light import Light
 from likeness.capture.performance import Performance
@@ -16,9 +17,10 @@ from likeness.capture.scene import Material, Scene, assemble
 from likeness.capture.shading import ShadowMap, hits, part_labels, shade, texel_places
 from likeness.capture.skin import linear_to_srgb
 from likeness.geometry.camera import Camera, look_at
-from likeness.render.rasterise import rasterise
+from likeness.render.rasterise import Raster, rasterise
 
 SUPERSAMPLE = 2
+LASH_COVER = np.float32(0.38)
 VISIBLE_WITHIN = 0.008
 """Metres that a landmark may lie behind the surface the camera sees and still count as visible."""
 
@@ -114,16 +116,18 @@ def take(
         floor: a floor at y = 0 receives the person's shadow; otherwise the wall alone stands behind.
     """
     centre = camera.position.numpy()
-    scene = assemble(person, act, centre)
+    large = camera.resized((SUPERSAMPLE * camera.size[0], SUPERSAMPLE * camera.size[1]))
+    scene = assemble(person, act, centre, 1 / float(large.intrinsics[0, 0]))
     ball = (scene.joints[1], 1.35) if floor else (person.face_center + act.root, 0.45)
     shadow = ShadowMap(scene, light, *ball)
-    large = camera.resized((SUPERSAMPLE * camera.size[0], SUPERSAMPLE * camera.size[1]))
     places = _project(scene.vertices, large)
     triangles = torch.from_numpy(scene.triangles)
-    found = hits(rasterise(torch.from_numpy(places)[None], triangles, large.size))
+    raster = rasterise(torch.from_numpy(places)[None], triangles, large.size)
+    found = hits(raster)
     colours = shade(found, scene, person, light, centre, shadow)
     radiance = _backdrop(large, light, shadow if floor else None).reshape(-1, 3)
     radiance[found.pixels] = colours
+    _draw_lashes(radiance, places, raster)
     cover = np.zeros(large.size[0] * large.size[1], np.float32)
     cover[found.pixels] = 1
     radiance, cover = (_shrink(values.reshape(*large.size, -1)) for values in (radiance, cover))
@@ -164,6 +168,24 @@ def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image)
     )
 
 
+def _draw_lashes(radiance: np.ndarray, places: np.ndarray, behind: Raster) -> None:
+    """Darken what lies behind the lashes' cards, which hairs cover only in part."""
+    height, width = behind.depth.shape[1:]
+    lashes = torch.from_numpy(places[LASHES.start : LASHES.stop])[None]
+    low, high = lashes[0, :, :2].amin(0).floor(), lashes[0, :, :2].amax(0).ceil()
+    left, top = (int(v) for v in low.clamp(min=0))
+    right, bottom = min(int(high[0]), width), min(int(high[1]), height)
+    if left >= right or top >= bottom:
+        return
+    shifted = lashes - torch.tensor([left, top, 0.0])
+    triangles = torch.from_numpy(surface("lashes").triangles - LASHES.start)
+    cards = rasterise(shifted, triangles, (bottom - top, right - left)).depth[0].numpy()
+    rest = behind.depth[0, top:bottom, left:right].numpy()
+    drawn = (cards > 0) & ((cards < rest + 0.001) | (rest == 0))
+    window = radiance.reshape(height, width, 3)[top:bottom, left:right]
+    window[drawn] += LASH_COVER * (np.float32(0.012) - window[drawn])
+
+
 def _project(vertices: np.ndarray, camera: Camera) -> np.ndarray:
     rotation, translation = camera.rotation.numpy(), camera.translation.numpy()
     local = vertices @ rotation.T.astype(np.float32) + translation.astype(np.float32)
@@ -189,8 +211,9 @@ def _visible(pixels: Tensor, depth: Tensor, seen: Tensor) -> Tensor:
 
 def _backdrop(camera: Camera, light: Light, shadow: ShadowMap | None) -> np.ndarray:
     height, width = camera.size
-    wall = cv2.resize(light.background.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    wall = cv2.GaussianBlur(np.maximum(wall, 0.005), (0, 0), height / 40)
+    wall = cv2.resize(light.background.astype(np.float32), (64, 64), interpolation=cv2.INTER_CUBIC)
+    wall = cv2.GaussianBlur(np.maximum(wall, 0.005), (0, 0), 3)
+    wall = cv2.resize(wall, (width, height), interpolation=cv2.INTER_LINEAR)
     if shadow is None:
         return wall
     rotation, centre = camera.rotation.numpy(), camera.position.numpy()
