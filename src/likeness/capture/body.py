@@ -81,11 +81,12 @@ def bone_transforms(skeleton: Skeleton, pose: dict[str, np.ndarray], root: np.nd
     return out
 
 
-def skin(vertices: np.ndarray, transforms: np.ndarray) -> np.ndarray:
-    """Posed vertices (19158, 3) float32; eyes, lashes, teeth and tongue follow the head as their weights say."""
+def skin(vertices: np.ndarray, transforms: np.ndarray, chosen: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Posed vertices (19158, 3) float32, or those of `chosen`; lashes, teeth and tongue follow the head."""
     assets = load_assets()
-    blended = np.einsum("vk,vkij->vij", assets.skin_weights, transforms[assets.skin_bones, :3].astype(np.float32))
-    return np.einsum("vij,vj->vi", blended[..., :3], vertices) + blended[..., 3]
+    weights, bones = assets.skin_weights[chosen], assets.skin_bones[chosen]
+    blended = np.einsum("vk,vkij->vij", weights, transforms[bones, :3].astype(np.float32))
+    return np.einsum("vij,vj->vi", blended[..., :3], vertices[chosen]) + blended[..., 3]
 
 
 @functools.cache

@@ -84,7 +84,7 @@ def dress(vertices: np.ndarray, outfit: Outfit) -> np.ndarray:
     y = rest[:, 1]
     # Wider at the hem, the sleeves' ends and the ankles, as cloth that hangs.
     flare = 0.10 * np.exp(-np.abs(top) / 0.7) * (y < 3.2) + 0.14 * smoothstep(-3.0, -7.2, y) * inside_legs
-    folds = 0.030 * noise(rng, rest * [1.0, 0.45, 1.0], 0.55) + 0.016 * noise(rng, rest * [1.0, 0.7, 1.0], 0.22)
+    folds = 0.022 * noise(rng, rest * [1.0, 0.35, 1.0], 0.6) + 0.010 * noise(rng, rest * [1.0, 0.7, 1.0], 0.22)
     lift = (
         outfit.looseness * (0.10 * inside_top + 0.08 * inside_legs * (1 - inside_top) + flare * cloth) + folds * cloth
     )

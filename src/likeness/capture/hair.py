@@ -51,10 +51,10 @@ CUTS = {
     "buzz": Cut(0.10, 3, 1.0, 0.0, (0, -0.2, 0.2), 0.03),
     "short": Cut(0.45, 6, 0.45, 0.15, (0.25, 0.35, -0.25), 0.10),
     "side": Cut(0.85, 8, 0.30, 0.45, (0.0, 0.0, 0.15), 0.12, part=-0.22),
-    "bob": Cut(2.1, 12, 0.12, 0.95, (0, 0, 0), 0.14, part=0.12),
-    "long": Cut(3.9, 15, 0.12, 0.95, (0, 0, 0), 0.15, part=0.0),
+    "bob": Cut(2.1, 10, 0.12, 0.95, (0, 0, 0), 0.14, part=0.12),
+    "long": Cut(3.9, 12, 0.12, 0.95, (0, 0, 0), 0.15, part=0.0),
     "bun": Cut(1.5, 10, 0.02, 0.0, (0, 0.1, -1.0), 0.05),
-    "curly": Cut(0.9, 12, 0.55, 0.15, (0, 0.1, 0.1), 0.20, curl=0.09),
+    "curly": Cut(0.75, 9, 0.40, 0.25, (0, 0.05, -0.1), 0.16, curl=0.10),
 }
 
 
@@ -81,10 +81,12 @@ def grow(style: str, vertices: np.ndarray, rng: np.random.Generator) -> Hair:
     points = [roots]
     position = roots.copy()
     down = np.array([0, -1.0, 0])
+    # Hair that hangs soon forgets where it was combed to.
+    fade = 4.0 if cut.gravity > 0.8 else 0.7
     phase = rng.uniform(0, 2 * np.pi, len(roots))
     for k in range(1, cut.points):
         t = k / (cut.points - 1)
-        heading = cut.lift * np.exp(-3 * t) * normals + comb * (1 - 0.5 * t) + cut.gravity * (0.25 + 1.2 * t) * down
+        heading = cut.lift * np.exp(-3 * t) * normals + comb * np.exp(-fade * t) + cut.gravity * (0.25 + 1.2 * t) * down
         if style == "bun":
             knot = CENTRE + [0, 0.25, -1.15]
             heading = (knot - position) * 1.0

@@ -17,7 +17,7 @@ from likeness.capture.maps import rest_positions
 from likeness.capture.parts import Part
 from likeness.capture.skin import linear_to_srgb, paint_skin, srgb_to_linear
 
-PERSON_VERSION = 1
+PERSON_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _build(seed: int, identity: Identity, style: str) -> dict[str, np.ndarray]:
     assets = load_assets()
     naked = assets.morph(identity.target_weights())
     outfit = draw_outfit(rng)
-    grey = rng.random() < smooth_grey(identity.age)
+    grey = rng.random() < chance_of_grey(identity.age)
     dark = identity.ancestry[0] + identity.ancestry[1] > 0.6
     hair_colour = COLOURS[6] * rng.uniform(0.7, 1.2) if grey else COLOURS[rng.integers(2 if dark else 6)]
     hair_colour = np.clip(hair_colour * rng.uniform(0.85, 1.15), 0, 1)
@@ -150,6 +150,6 @@ def _build(seed: int, identity: Identity, style: str) -> dict[str, np.ndarray]:
     }
 
 
-def smooth_grey(age: float) -> float:
+def chance_of_grey(age: float) -> float:
     """Chance of grey hair at an age of 0 to 1."""
-    return float(np.clip((age - 0.35) / 0.4, 0, 0.95))
+    return float(np.clip((age - 0.5) / 0.4, 0, 0.95))

@@ -17,8 +17,8 @@ from likeness.capture.skin import smoothstep, srgb_to_linear
 from likeness.render.rasterise import Raster, rasterise
 
 SHADOW_SIZE = 512
-SHADOW_BIAS = 0.004
-"""Metres."""
+SHADOW_BIAS = 0.003
+"""Metres, along the surface's normal and again towards the light."""
 WRAP = np.array([0.28, 0.10, 0.06], np.float32)
 """How far light reaches round an edge of skin, by channel: the cheap part of subsurface scattering."""
 _LINEAR = srgb_to_linear(np.arange(256) / 255)
@@ -116,7 +116,9 @@ def shade(
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
     view = camera_centre.astype(np.float32) - points
     view /= np.linalg.norm(view, axis=1, keepdims=True)
-    lit = shadow.lit(points)
+    # Hair has no outside to step to.
+    outwards = np.where((scene.materials[found.triangles] == Material.HAIR)[:, None], view, normals)
+    lit = shadow.lit(points + np.float32(SHADOW_BIAS) * outwards)
     kinds = scene.materials[found.triangles]
     # Light comes through the lips.
     lit[kinds == Material.TEETH] = np.maximum(lit[kinds == Material.TEETH], 0.45)
