@@ -191,7 +191,7 @@ def load_archive(path: str | Path, require: tuple[str, ...] = ()) -> LandmarkArc
             raise UserError(f"{name} has the shape {values.shape}, expected ({len(xy)},)", path=path)
         names[name] = values.astype(str)
     if "orientations" in names and not set(names["orientations"]) <= set(ORIENTATIONS):
-        found = sorted(set(names["orientations"]) - set(ORIENTATIONS))
+        found = sorted(map(str, set(names["orientations"]) - set(ORIENTATIONS)))
         raise UserError(f"orientations hold {found}, expected left, center or right", path=path)
     return LandmarkArchive(
         np.ascontiguousarray(xy, dtype=np.float32),
