@@ -26,6 +26,8 @@ class Light:
     floor: np.ndarray
     """(3,) linear albedo of the floor."""
     exposure: float = 1.0
+    noise: float = 0.006
+    """Spread of the sensor's noise, in sRGB units of 0 to 1."""
 
     def irradiance(self, normals: np.ndarray) -> np.ndarray:
         """Ambient light on normals (N, 3): (N, 3), never negative."""
@@ -34,8 +36,11 @@ class Light:
         return np.maximum(basis @ self.ambient.astype(np.float32), 0)
 
 
-def studio() -> Light:
-    """Soft, neutral light from the front left: what data sets that must look alike are taken under."""
+def studio(background: float = 0.35, noise: float = 0.006) -> Light:
+    """Soft, neutral light from the front left, for data sets whose pictures must look alike.
+
+    `background` is the wall's radiance; 50 and no noise give a white to key out.
+    """
     ambient = np.zeros((9, 3))
     ambient[0], ambient[1], ambient[2] = 0.34, 0.12, 0.06
     return Light(
@@ -44,8 +49,9 @@ def studio() -> Light:
         np.array([0.85, 0.83, 0.80]),
         _direction(0.9, 0.2),
         np.array([0.22, 0.23, 0.25]),
-        np.full((6, 8, 3), 0.35),
+        np.full((6, 8, 3), background),
         np.full(3, 0.35),
+        noise=noise,
     )
 
 

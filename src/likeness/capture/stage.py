@@ -1,6 +1,6 @@
 """The stage: a person, what they do, a camera and a light in; a picture with its exact truth out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -104,6 +104,16 @@ def orbit_camera(
     focal = size[0] * distance / height
     intrinsics = torch.tensor([[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]], dtype=torch.float64)
     return Camera(intrinsics, rotation, translation, size)
+
+
+def cropped(camera: Camera, left: float, top: float, side: float, size: tuple[int, int]) -> Camera:
+    """The camera of the square or box from (left, top), `side` pixels high, resampled to `size` (height, width)."""
+    scale = size[0] / side
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[0, 2] -= left
+    intrinsics[1, 2] -= top
+    intrinsics[:2] *= scale
+    return replace(camera, intrinsics=intrinsics, size=size)
 
 
 def take(
@@ -249,5 +259,5 @@ def _develop(radiance: np.ndarray, light: Light, seed: int) -> np.ndarray:
     curve = 1 - np.exp(-1.55 * light.exposure * radiance)
     soft = cv2.GaussianBlur(curve, (0, 0), 0.42)
     encoded = linear_to_srgb(soft)
-    encoded += np.random.default_rng([seed, 3]).normal(0, 0.006, encoded.shape).astype(np.float32)
+    encoded += np.random.default_rng([seed, 3]).normal(0, light.noise, encoded.shape).astype(np.float32)
     return (np.floor(np.clip(encoded, 0, 1) * 255 + 0.5) / 255).astype(np.float32)
