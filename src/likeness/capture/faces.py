@@ -1,6 +1,7 @@
 """Landmarks of random faces without a renderer: thousands a second, exact in three dimensions."""
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,14 +95,17 @@ def mean_face_points() -> np.ndarray:
     return (points + points[MIRROR_68] * [-1, 1, 1]) / 2
 
 
-def synthetic_faces(n: int, seed: int, *, crop: bool = True, start: int = 0) -> Faces:
+def synthetic_faces(
+    n: int, seed: int, *, crop: bool = True, start: int = 0, orientations: Sequence[str] | None = None
+) -> Faces:
     """Random faces with exact landmarks in three dimensions.
 
     Face i depends on (seed, start + i) alone. With `crop` a picture is the square that photographs are cut to: centre
     of the box around the 66 points, side 1.6 x its larger side, both jittered by up to 10 %. Without it the face takes
-    35 to 55 % of a picture of varying size, as in 3DFAW.
+    35 to 55 % of a picture of varying size, as in 3DFAW. `orientations` asks for left, center or right of each face.
     """
-    faces = [_one_face(np.random.default_rng([seed, start + i]), crop) for i in range(n)]
+    turned = orientations or [None] * n
+    faces = [_one_face(np.random.default_rng([seed, start + i]), crop, turned[i]) for i in range(n)]
     return Faces(
         landmarks=np.stack([face[0] for face in faces]) if faces else np.zeros((0, 66, 3)),
         sizes=np.array([face[1] for face in faces], np.int64).reshape(n, 2),
@@ -122,9 +126,9 @@ def photograph(points: np.ndarray, view: FaceView, box_side: float, centre: np.n
     return np.column_stack([(plane - (low + high) / 2) * focal + centre, depth])
 
 
-def _one_face(rng: np.random.Generator, crop: bool) -> tuple[np.ndarray, tuple[int, int], str]:
+def _one_face(rng: np.random.Generator, crop: bool, orientation: str | None) -> tuple[np.ndarray, tuple[int, int], str]:
     points = face_points(draw_identity(rng), draw_expression(rng))[KEPT_66]
-    view = draw_view(rng)
+    view = draw_view(rng, orientation)
     if crop:
         side = 256
         box = side / (CROP_FACTOR * (1 + rng.uniform(-CROP_JITTER, CROP_JITTER)))

@@ -3,7 +3,7 @@
 from likeness.engine.method import Method, resolve
 from likeness.errors import UserError
 
-METHODS: dict[str, str] = {}
+METHODS: dict[str, str] = {"depthnet": "likeness.methods.depthnet:METHOD"}
 
 
 def method(name: str) -> Method:
