@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 import likeness
+from likeness.metrics.inception import PUBLISHED as INCEPTION
 from likeness.metrics.lpips import HEADS_INSTALL, PUBLISHED, ST_LPIPS_INSTALL
 from likeness.perception import arcface, identity, runtime
 
@@ -31,7 +32,7 @@ WEIGHTS = (
     ("LPIPS (vgg)", PUBLISHED["vgg"]),
     ("LPIPS (alex)", PUBLISHED["alex"]),
     ("CSIM by ArcFace", arcface.PUBLISHED),
-    ("FID, KID", "pt_inception-2015-12-05-6726825d.pth, published with github.com/mseitzer/pytorch-fid"),
+    ("FID, KID", INCEPTION),
 )
 """(what, which file): published weights that are never downloaded but given by path."""
 
