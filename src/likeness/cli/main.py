@@ -19,6 +19,13 @@ COMMANDS = {
     "doctor": "likeness.cli.doctor:doctor",
     "view": "likeness.viewer.view:view",
     "extract heads": "likeness.perception.extract_heads:extract_heads",
+    "heads split": "likeness.perception.head_sets:split_frames",
+    "heads hold-out": "likeness.perception.head_sets:hold_out",
+    "heads person-set": "likeness.perception.head_sets:person_set",
+    "heads video-set": "likeness.perception.head_sets:video_set",
+    "heads metrics-set": "likeness.perception.head_sets:metrics_set",
+    "heads yaws": "likeness.perception.head_sets:extract_yaws",
+    "heads distances": "likeness.perception.head_sets:keypoint_distances",
 }
 """Commands that belong to no method."""
 
