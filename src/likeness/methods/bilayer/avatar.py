@@ -135,7 +135,7 @@ class Avatar:
         for image, mask in zip(images, masks, strict=True):
             if image.shape != (3, size, size) or mask.shape != (1, size, size):
                 raise UserError(
-                    f"this avatar takes crops of {size}x{size} with masks of that size, found {image.shape} and {mask.shape}"
+                    f"this avatar takes crops and masks of {size}x{size}, found {image.shape} and {mask.shape}"
                 )
         poses = np.stack([stickman.normalise(k, size) for k in keypoints])
         drawn = np.stack([stickman.draw(pose, size, self.thickness) for pose in poses])

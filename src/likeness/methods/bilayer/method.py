@@ -37,6 +37,7 @@ from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
 
+
 class BilayerStage(Stage[BilayerConfig, Pairs]):
     """What the two stages share: perceptual networks, initial weights, statistics, lists of frames."""
 
