@@ -75,7 +75,14 @@ def small_config(small):
     def make(**changes):
         from likeness.methods.bilayer.config import BilayerConfig
 
-        defaults = {"batch_size": 2, "epochs": 2, "save_every": 1, "validate_every": 1, "visuals_every": 1, "log_every": 1}
+        defaults = {
+            "batch_size": 2,
+            "epochs": 2,
+            "save_every": 1,
+            "validate_every": 1,
+            "visuals_every": 1,
+            "log_every": 1,
+        }
         return BilayerConfig(**{**base, **small, **defaults, **changes})
 
     return make
