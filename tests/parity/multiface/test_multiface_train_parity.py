@@ -10,7 +10,9 @@ import torch
 from likeness.engine import Context, Updates
 from likeness.engine.averages import Averages
 from likeness.methods.multiface.config import PRESETS
+from likeness.methods.multiface.evaluate import measure
 from likeness.methods.multiface.method import AvatarStage
+from likeness.methods.multiface.model import MultifaceAvatar
 
 
 @pytest.fixture
@@ -104,3 +106,25 @@ def test_L2_training_curve_and_validation(name, make_stage, load_npz):
         name = str(key).removeprefix("module.")
         change = float((after[name].double() - before[name]).norm())
         assert change == pytest.approx(delta, rel=5e-2, abs=1e-7), key
+
+
+def test_L3_original_test_protocol(make_stage, load_npz, config_of):
+    arrays = load_npz("test_base_512")
+    settings = config_of(arrays)
+    stage = make_stage(arrays)
+    model = MultifaceAvatar(stage.avatar, stage.colour, stage.template, stage.config)
+    views = stage.capture.views(stage.test_samples, photos=True)
+    order = reference_order(len(views))
+    batches = [views.batch(order[start : start + 4]) for start in range(0, len(views), 4)]
+    found = measure(
+        model,
+        stage.objective(torch.device("cpu")),
+        [batches] * settings["passes"],
+        fitted=[*stage.colour.parameters(), *stage.avatar.enc.parameters()],
+        lr=settings["lr"],
+        noise_scale=0.0,
+    )
+    tex_var = stage.capture.statistics.tex_var
+    expected = arrays["returned"]
+    np.testing.assert_allclose([found["screen"], found["tex"] * tex_var, found["verts"]], expected[:3], rtol=2e-2)
+    np.testing.assert_allclose([found["screen"], found["tex"] * tex_var, found["verts"]], expected[3:], rtol=2e-2)
