@@ -3,7 +3,7 @@
 from likeness.engine.method import Method, resolve
 from likeness.errors import UserError
 
-METHODS: dict[str, str] = {"depthnet": "likeness.methods.depthnet:METHOD"}
+METHODS: dict[str, str] = {"depthnet": "likeness.methods.depthnet:METHOD", "multiface": "likeness.methods.multiface:METHOD"}
 
 
 def method(name: str) -> Method:

@@ -38,7 +38,8 @@ from likeness.methods.multiface.model import Prediction, Template, build, device
 from likeness.methods.multiface.networks import Avatar
 from likeness.methods.multiface.pictures import display_curve
 from likeness.methods.multiface.published import load_weights_into
-from likeness.methods.multiface.screen import MeshTopology, draw_uv, lookup
+from likeness.methods.multiface.screen import MeshTopology, draw_uv
+from likeness.render.texture import sample_texture
 
 MOST_REJECTIONS = 20
 """After so many dropped batches in a row the next is taken: the reference itself must have been the odd one."""
@@ -169,13 +170,11 @@ class Objective:
         """Pictures and loss weights, both (B, 3, H, W), of predictions."""
         verts = self.normaliser.verts(prediction.verts)
         texture = self.normaliser.texture(prediction.texture)
-        _, covered, uv = draw_uv(verts, projection, self.topology, self.size)
-        picture = lookup(texture, covered, uv, self.size)
+        raster, uv = draw_uv(verts, projection, self.topology, self.size)
+        picture = sample_texture(texture, uv, raster.mask)
         if self.weight is None:
-            blank = picture.new_zeros(len(texture) * self.size[0] * self.size[1])
-            weight = blank.index_fill(0, covered, 1.0).view(len(texture), 1, *self.size)
-        else:
-            weight = lookup(self.weight.expand(len(texture), -1, -1, -1), covered, uv, self.size)
+            return picture, raster.mask.float()
+        weight = sample_texture(self.weight[None], uv, raster.mask)
         return picture, weight
 
     def terms(self, prediction: Prediction, batch: MultifaceBatch) -> dict[str, Tensor]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from likeness.render.interpolate import interpolate
 from likeness.render.rasterise import Raster, rasterise
+from likeness.render.texture import sample_texture
 
 
 @dataclass(frozen=True)
@@ -32,38 +34,10 @@ def to_pixels(verts: Tensor, projection: Tensor) -> Tensor:
     return torch.cat([homogeneous[..., :2] / depth, depth], dim=-1)
 
 
-def draw_uv(
-    verts: Tensor, projection: Tensor, topology: MeshTopology, size: tuple[int, int]
-) -> tuple[Raster, Tensor, Tensor]:
-    """Texture coordinates under every covered pixel.
-
-    Returns:
-        The raster, the flat indices (P,) of covered pixels in (B, H, W), and their uv (P, 2). Gradients flow from uv to
-        verts and to the topology's uvs.
-    """
+def draw_uv(verts: Tensor, projection: Tensor, topology: MeshTopology, size: tuple[int, int]) -> tuple[Raster, Tensor]:
+    """What each pixel sees and its texture coordinates (B, 2, H, W); gradients flow to verts (B, V, 3) mm."""
     raster = rasterise(to_pixels(verts, projection), topology.vert_ids, size, perspective=False)
-    covered = torch.nonzero(raster.triangle.flatten() >= 0).squeeze(1)
-    corners = topology.uv_ids[raster.triangle.flatten()[covered].long()]
-    weights = raster.barycentric.flatten(0, 2)[covered]
-    return raster, covered, (topology.uvs[corners] * weights.unsqueeze(-1)).sum(1)
-
-
-def lookup(textures: Tensor, covered: Tensor, uv: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear samples with wrapped coordinates of textures (B, C, h, w) at `uv`, as pictures (B, C, H, W), else 0."""
-    batch, channels, height, width = textures.shape
-    image = covered // (size[0] * size[1])
-    x = (uv[:, 0] - uv[:, 0].detach().floor()) * width - 0.5
-    y = (uv[:, 1] - uv[:, 1].detach().floor()) * height - 0.5
-    left, top = x.detach().floor(), y.detach().floor()
-    right_share, low_share = (x - left).unsqueeze(1), (y - top).unsqueeze(1)
-    columns = [(left.long() + step) % width for step in (0, 1)]
-    rows = [image * height + (top.long() + step) % height for step in (0, 1)]
-    texels = textures.permute(0, 2, 3, 1).reshape(-1, channels)
-    upper = torch.lerp(texels[rows[0] * width + columns[0]], texels[rows[0] * width + columns[1]], right_share)
-    lower = torch.lerp(texels[rows[1] * width + columns[0]], texels[rows[1] * width + columns[1]], right_share)
-    colours = torch.lerp(upper, lower, low_share)
-    blank = textures.new_zeros(batch * size[0] * size[1], channels)
-    return blank.index_copy(0, covered, colours).view(batch, *size, channels).permute(0, 3, 1, 2)
+    return raster, interpolate(topology.uvs, raster, topology.uv_ids)
 
 
 def draw(
@@ -81,5 +55,5 @@ def draw(
     Returns:
         Pictures (B, C, H, W), 0 where nothing is seen, and masks (B, 1, H, W) bool.
     """
-    raster, covered, uv = draw_uv(verts, projection, topology, size)
-    return lookup(texture, covered, uv, size), raster.mask
+    raster, uv = draw_uv(verts, projection, topology, size)
+    return sample_texture(texture, uv, raster.mask), raster.mask
