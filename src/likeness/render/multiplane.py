@@ -14,11 +14,14 @@ from torch.autograd.function import once_differentiable
 
 from likeness.errors import UserError
 from likeness.geometry.camera import Camera
+from likeness.render.kernels import KERNEL_OPTIONS, as_array, launch
+
+wp.set_module_options(KERNEL_OPTIONS)
 
 LEAK = 1e-10
 """Added to 1 - alpha, so that transmittance never becomes exactly zero."""
 INSET = 0.95
-"""Scale of texture coordinates when the border texels' centres are not the planes' corners."""
+"""Scale of texture coordinates inside the plane when the border texels' centres are not the planes' corners."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +41,29 @@ class OutsideBackPlane(UserError):
 
 
 @wp.func
-def texel(x: float, extent: float, count: int, scale: float):
-    """Texture index (corner texels' centres are the plane's corners) of the plane coordinate x."""
-    return (x * 2.0 / extent * scale + 1.0) * 0.5 * float(count - 1)
+def texel(x: float, extent: float, count: int, inset: float):
+    """Texture index of the plane coordinate x; `inset` is 0 where the corner texels' centres are the plane's corners."""
+    u = x * 2.0 / extent
+    if inset == 0.0:
+        return (u + 1.0) * 0.5 * float(count - 1)
+    if wp.abs(u) <= 1.0:
+        u = u * inset
+    return ((u + 1.0) * float(count) - 1.0) * 0.5
 
 
-@wp.kernel(enable_backward=False)
+@wp.kernel
 def composite(
-    colours: wp.array4d(dtype=float),  # (N * K, 3, R, S)
-    alphas: wp.array4d(dtype=float),  # (N, P, R, S)
+    colours: wp.array(dtype=wp.vec3),  # (N * K * R * S,)
+    alphas: wp.array(dtype=float),  # (N * P * R * S,)
+    rows: int,  # R
+    columns: int,  # S
     planes: wp.array2d(dtype=float),  # (P, 3) depth, height, width
     texture_of_plane: wp.array(dtype=int),  # (P,)
     textures: int,  # K
     source: wp.array(dtype=int),  # (V,) which of the N
     eyes: wp.array(dtype=wp.vec3),
     rays: wp.array(dtype=wp.mat33),  # pixel to world direction with unit depth
-    scale: float,
+    inset: float,
     image: wp.array4d(dtype=float),
     depth: wp.array3d(dtype=float),
     opacity: wp.array3d(dtype=float),
@@ -64,21 +74,19 @@ def composite(
     ray = rays[view] * wp.vec3(float(column) + 0.5, float(row) + 0.5, 1.0)
     slope_x = ray[0] / ray[2]
     slope_y = ray[1] / ray[2]
-    rows = alphas.shape[2]
-    columns = alphas.shape[3]
+    count = planes.shape[0]
     through = float(1.0)
-    red = float(0.0)
-    green = float(0.0)
-    blue = float(0.0)
+    colour = wp.vec3()
     far = float(0.0)
     covered = float(0.0)
-    for p in range(planes.shape[0]):
+    for p in range(count):
         ahead = planes[p, 0] - eye[2]
-        x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, scale)
-        y = texel(eye[1] + ahead * slope_y, planes[p, 1], rows, scale)
+        x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, inset)
+        y = texel(eye[1] + ahead * slope_y, planes[p, 1], rows, inset)
         if x > -1.0 and y > -1.0 and x < float(columns) and y < float(rows):
-            left = int(wp.floor(x))
-            top = int(wp.floor(y))
+            # x and y exceed -1: truncation after a shift is a floor without a library call.
+            left = int(x + 1.0) - 1
+            top = int(y + 1.0) - 1
             fx = x - float(left)
             fy = y - float(top)
             # Texels outside are zero: their weight is zeroed and their index moved inside.
@@ -104,64 +112,52 @@ def composite(
                 w10 = 0.0
                 w11 = 0.0
                 bottom = rows - 1
+            i00 = top * columns + left
+            i01 = top * columns + right
+            i10 = bottom * columns + left
+            i11 = bottom * columns + right
+            layer = (n * count + p) * rows * columns
             alpha = (
-                w00 * alphas[n, p, top, left]
-                + w01 * alphas[n, p, top, right]
-                + w10 * alphas[n, p, bottom, left]
-                + w11 * alphas[n, p, bottom, right]
+                w00 * alphas[layer + i00]
+                + w01 * alphas[layer + i01]
+                + w10 * alphas[layer + i10]
+                + w11 * alphas[layer + i11]
             )
             weight = alpha * through
             if weight != 0.0:
-                t = n * textures + texture_of_plane[p]
-                w00 = w00 * weight
-                w01 = w01 * weight
-                w10 = w10 * weight
-                w11 = w11 * weight
-                red += (
-                    w00 * colours[t, 0, top, left]
-                    + w01 * colours[t, 0, top, right]
-                    + w10 * colours[t, 0, bottom, left]
-                    + w11 * colours[t, 0, bottom, right]
-                )
-                green += (
-                    w00 * colours[t, 1, top, left]
-                    + w01 * colours[t, 1, top, right]
-                    + w10 * colours[t, 1, bottom, left]
-                    + w11 * colours[t, 1, bottom, right]
-                )
-                blue += (
-                    w00 * colours[t, 2, top, left]
-                    + w01 * colours[t, 2, top, right]
-                    + w10 * colours[t, 2, bottom, left]
-                    + w11 * colours[t, 2, bottom, right]
+                t = (n * textures + texture_of_plane[p]) * rows * columns
+                colour += weight * (
+                    w00 * colours[t + i00] + w01 * colours[t + i01] + w10 * colours[t + i10] + w11 * colours[t + i11]
                 )
                 far += weight * (ahead / ray[2])
                 covered += weight
                 through = through * (1.0 - alpha + 1.0e-10)
-    image[view, 0, row, column] = red
-    image[view, 1, row, column] = green
-    image[view, 2, row, column] = blue
+    image[view, 0, row, column] = colour[0]
+    image[view, 1, row, column] = colour[1]
+    image[view, 2, row, column] = colour[2]
     depth[view, row, column] = far
     opacity[view, row, column] = covered
 
 
-@wp.kernel(enable_backward=False)
+@wp.kernel
 def composite_backward(
-    colours: wp.array4d(dtype=float),
-    alphas: wp.array4d(dtype=float),
+    colours: wp.array(dtype=wp.vec3),
+    alphas: wp.array(dtype=float),
+    rows: int,
+    columns: int,
     planes: wp.array2d(dtype=float),
     texture_of_plane: wp.array(dtype=int),
     textures: int,
     source: wp.array(dtype=int),
     eyes: wp.array(dtype=wp.vec3),
     rays: wp.array(dtype=wp.mat33),
-    scale: float,
+    inset: float,
     grad_image: wp.array4d(dtype=float),
     grad_depth: wp.array3d(dtype=float),
     grad_opacity: wp.array3d(dtype=float),
     transmittance: wp.array4d(dtype=float),  # (V, P, H, W) scratch
-    grad_colours: wp.array4d(dtype=float),
-    grad_alphas: wp.array4d(dtype=float),
+    grad_colours: wp.array(dtype=wp.vec3),
+    grad_alphas: wp.array(dtype=float),
 ):
     view, row, column = wp.tid()
     n = source[view]
@@ -169,12 +165,10 @@ def composite_backward(
     ray = rays[view] * wp.vec3(float(column) + 0.5, float(row) + 0.5, 1.0)
     slope_x = ray[0] / ray[2]
     slope_y = ray[1] / ray[2]
-    rows = alphas.shape[2]
-    columns = alphas.shape[3]
     count = planes.shape[0]
-    red = grad_image[view, 0, row, column]
-    green = grad_image[view, 1, row, column]
-    blue = grad_image[view, 2, row, column]
+    grad = wp.vec3(
+        grad_image[view, 0, row, column], grad_image[view, 1, row, column], grad_image[view, 2, row, column]
+    )
     along = grad_depth[view, row, column]
     constant = grad_opacity[view, row, column]
     through = float(1.0)
@@ -186,14 +180,15 @@ def composite_backward(
         if step >= count:
             p = 2 * count - 1 - step
         ahead = planes[p, 0] - eye[2]
-        x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, scale)
-        y = texel(eye[1] + ahead * slope_y, planes[p, 1], rows, scale)
+        x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, inset)
+        y = texel(eye[1] + ahead * slope_y, planes[p, 1], rows, inset)
         inside = x > -1.0 and y > -1.0 and x < float(columns) and y < float(rows)
         if step < count:
             transmittance[view, p, row, column] = through
         if inside:
-            left = int(wp.floor(x))
-            top = int(wp.floor(y))
+            # x and y exceed -1: truncation after a shift is a floor without a library call.
+            left = int(x + 1.0) - 1
+            top = int(y + 1.0) - 1
             fx = x - float(left)
             fy = y - float(top)
             w00 = (1.0 - fx) * (1.0 - fy)
@@ -218,76 +213,64 @@ def composite_backward(
                 w10 = 0.0
                 w11 = 0.0
                 bottom = rows - 1
+            i00 = top * columns + left
+            i01 = top * columns + right
+            i10 = bottom * columns + left
+            i11 = bottom * columns + right
+            layer = (n * count + p) * rows * columns
             alpha = (
-                w00 * alphas[n, p, top, left]
-                + w01 * alphas[n, p, top, right]
-                + w10 * alphas[n, p, bottom, left]
-                + w11 * alphas[n, p, bottom, right]
+                w00 * alphas[layer + i00]
+                + w01 * alphas[layer + i01]
+                + w10 * alphas[layer + i10]
+                + w11 * alphas[layer + i11]
             )
             if step < count:
                 through = through * (1.0 - alpha + 1.0e-10)
             else:
-                t = n * textures + texture_of_plane[p]
+                t = (n * textures + texture_of_plane[p]) * rows * columns
                 reached = transmittance[view, p, row, column]
-                g00 = red * colours[t, 0, top, left]
-                g01 = red * colours[t, 0, top, right]
-                g10 = red * colours[t, 0, bottom, left]
-                g11 = red * colours[t, 0, bottom, right]
-                g00 += green * colours[t, 1, top, left] + blue * colours[t, 2, top, left]
-                g01 += green * colours[t, 1, top, right] + blue * colours[t, 2, top, right]
-                g10 += green * colours[t, 1, bottom, left] + blue * colours[t, 2, bottom, left]
-                g11 += green * colours[t, 1, bottom, right] + blue * colours[t, 2, bottom, right]
-                value = w00 * g00 + w01 * g01 + w10 * g10 + w11 * g11 + along * (ahead / ray[2]) + constant
+                seen = w00 * colours[t + i00] + w01 * colours[t + i01] + w10 * colours[t + i10] + w11 * colours[t + i11]
+                value = wp.dot(grad, seen) + along * (ahead / ray[2]) + constant
                 slope = reached * (value - behind)
-                wp.atomic_add(grad_alphas, n, p, top, left, w00 * slope)
-                wp.atomic_add(grad_alphas, n, p, top, right, w01 * slope)
-                wp.atomic_add(grad_alphas, n, p, bottom, left, w10 * slope)
-                wp.atomic_add(grad_alphas, n, p, bottom, right, w11 * slope)
+                wp.atomic_add(grad_alphas, layer + i00, w00 * slope)
+                wp.atomic_add(grad_alphas, layer + i01, w01 * slope)
+                wp.atomic_add(grad_alphas, layer + i10, w10 * slope)
+                wp.atomic_add(grad_alphas, layer + i11, w11 * slope)
                 weight = reached * alpha
                 if weight != 0.0:
-                    for c in range(3):
-                        g = weight * grad_image[view, c, row, column]
-                        wp.atomic_add(grad_colours, t, c, top, left, w00 * g)
-                        wp.atomic_add(grad_colours, t, c, top, right, w01 * g)
-                        wp.atomic_add(grad_colours, t, c, bottom, left, w10 * g)
-                        wp.atomic_add(grad_colours, t, c, bottom, right, w11 * g)
+                    wp.atomic_add(grad_colours, t + i00, w00 * weight * grad)
+                    wp.atomic_add(grad_colours, t + i01, w01 * weight * grad)
+                    wp.atomic_add(grad_colours, t + i10, w10 * weight * grad)
+                    wp.atomic_add(grad_colours, t + i11, w11 * weight * grad)
                 behind = alpha * value + (1.0 - alpha + 1.0e-10) * behind
-
-
-def _launch(kernel, device: torch.device, dim: tuple[int, ...], inputs: list) -> None:
-    arrays = [wp.from_torch(x) if isinstance(x, Tensor) else x for x in inputs]
-    if device.type == "cuda":
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        wp.launch(kernel, dim=dim, inputs=arrays, device=wp.device_from_torch(device), stream=stream)
-    else:
-        wp.launch(kernel, dim=dim, inputs=arrays, device="cpu")
 
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, colours, alphas, planes, texture_of_plane, source, eyes, rays, size, scale):
+    def forward(ctx, colours, alphas, planes, texture_of_plane, source, eyes, rays, size, inset):
         views = len(source)
         image = colours.new_empty(views, 3, *size)
         depth, opacity = colours.new_empty(views, *size), colours.new_empty(views, *size)
-        scene = _Composite.scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, scale)
-        outputs = [image, depth, opacity]
-        _launch(composite, colours.device, (views, *size), scene + outputs)
+        scene = _Composite.scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, inset)
+        outputs = [as_array(x, wp.float32) for x in (image, depth, opacity)]
+        launch(composite, (views, *size), scene + outputs, colours.device)
         ctx.save_for_backward(colours, alphas, planes, texture_of_plane, source, eyes, rays)
-        ctx.scale = scale
+        ctx.inset = inset
         return image, depth, opacity
 
     @staticmethod
-    def scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, scale) -> list:
+    def scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, inset) -> list:
         return [
-            colours.flatten(0, 1),
-            alphas,
-            planes,
-            texture_of_plane,
+            as_array(colours.view(-1, 3), wp.vec3),
+            as_array(alphas.view(-1), wp.float32),
+            *alphas.shape[2:],
+            as_array(planes, wp.float32),
+            as_array(texture_of_plane, wp.int32),
             colours.shape[1],
-            source,
-            wp.from_torch(eyes, dtype=wp.vec3),
-            wp.from_torch(rays, dtype=wp.mat33),
-            scale,
+            as_array(source, wp.int32),
+            as_array(eyes, wp.vec3),
+            as_array(rays, wp.mat33),
+            inset,
         ]
 
     @staticmethod
@@ -298,15 +281,13 @@ class _Composite(torch.autograd.Function):
         grads = torch.zeros_like(colours), torch.zeros_like(alphas)
         scratch = alphas.new_empty(views, alphas.shape[1], *size)
         inputs = [
-            *_Composite.scene(colours, alphas, *rest, ctx.scale),
-            grad_image.contiguous(),
-            grad_depth.contiguous(),
-            grad_opacity.contiguous(),
-            scratch,
-            grads[0].flatten(0, 1),
-            grads[1],
+            *_Composite.scene(colours, alphas, *rest, ctx.inset),
+            *(as_array(x.contiguous(), wp.float32) for x in (grad_image, grad_depth, grad_opacity)),
+            as_array(scratch, wp.float32),
+            as_array(grads[0].view(-1, 3), wp.vec3),
+            as_array(grads[1].view(-1), wp.float32),
         ]
-        _launch(composite_backward, colours.device, (views, *size), inputs)
+        launch(composite_backward, (views, *size), inputs, colours.device)
         return *grads, None, None, None, None, None, None, None
 
 
@@ -329,13 +310,13 @@ def render(
         planes: (P, 3) z, height and width of each plane, centred on the z axis.
         cameras: V cameras of one picture size; what they see is rendered in float32.
         source: (V,) which multiplane image each camera looks at; by default V = N and each its own.
-        align_corners: the planes' corners are the centres of the corner texels; otherwise coordinates shrink by 0.95.
+        align_corners: the planes' corners are the centres of the corner texels; otherwise the texels' edges
+            are, and coordinates inside shrink by 0.95.
         check: refuse cameras whose rays miss the last plane, or that are not in front of all planes.
 
     Raises:
         OutsideBackPlane: naming the camera.
     """
-    wp.init()
     planes_count = alphas.shape[1]
     distinct = colours.shape[1]
     if distinct not in (1, 2, planes_count):
@@ -354,7 +335,7 @@ def render(
             raise ValueError(f"{len(eyes)} cameras for {len(alphas)} multiplane images: say which sees which (source)")
         source = torch.arange(len(eyes))
     image, depth, opacity = _Composite.apply(
-        colours.float().contiguous(),
+        colours.float().movedim(2, -1).contiguous(),  # one load fetches a texel's colour
         alphas.float().contiguous(),
         planes.to(device, torch.float32).contiguous(),
         index.to(device, torch.int32),
@@ -362,7 +343,7 @@ def render(
         eyes.to(device, torch.float32).contiguous(),
         rays.to(device, torch.float32).contiguous(),
         tuple(cameras.size),
-        1.0 if align_corners else INSET,
+        0.0 if align_corners else INSET,
     )
     return Rendering(image, depth.unsqueeze(1), opacity.unsqueeze(1))
 
