@@ -166,9 +166,7 @@ def composite_backward(
     slope_x = ray[0] / ray[2]
     slope_y = ray[1] / ray[2]
     count = planes.shape[0]
-    grad = wp.vec3(
-        grad_image[view, 0, row, column], grad_image[view, 1, row, column], grad_image[view, 2, row, column]
-    )
+    grad = wp.vec3(grad_image[view, 0, row, column], grad_image[view, 1, row, column], grad_image[view, 2, row, column])
     along = grad_depth[view, row, column]
     constant = grad_opacity[view, row, column]
     through = float(1.0)

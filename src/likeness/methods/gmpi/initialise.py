@@ -18,7 +18,9 @@ def read_source(path: str | Path) -> dict[str, dict[str, Tensor]]:
         return read_stylegan2(path)
     run = Run.open(path)
     if run.header().get("stage") != "stylegan2":
-        raise UserError(f"is a run of stage {run.header().get('stage')!r}, expected a run of stage stylegan2", path=path)
+        raise UserError(
+            f"is a run of stage {run.header().get('stage')!r}, expected a run of stage stylegan2", path=path
+        )
     tag = run.checkpoints.find("last")
     files = {"G_ema": "ema", "D": "discriminator"}
     return {name: load_tensors(run.checkpoints.path(tag, network)) for name, network in files.items()}
