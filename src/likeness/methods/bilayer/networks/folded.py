@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
+from likeness.methods.bilayer.networks.blocks import Upsample
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
 
 WIDE = 256
@@ -71,6 +72,19 @@ class UpsampledConv(nn.Module):
         corners = [rows[2 * p + q][:, :, p : p + height, q : q + width] for p in (0, 1) for q in (0, 1)]
         upper, lower = torch.stack(corners[:2], -1), torch.stack(corners[2:], -1)  # (N, C, H, W, 2)
         return torch.stack((upper, lower), 3).reshape(x.shape[0], -1, 2 * height, 2 * width)
+
+
+def speed_up(network: nn.Module) -> None:
+    """Replace, in place, nearest upsampling before a 3x3 convolution by `UpsampledConv`; spectral norms are folded."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for index in range(len(module) - 1):
+            up, conv = module[index], module[index + 1]
+            if isinstance(up, Upsample) and up.kind == "nearest" and isinstance(conv, nn.Conv2d):
+                if conv.kernel_size == (3, 3) and conv.bias is not None:
+                    module[index] = nn.Identity()
+                    module[index + 1] = UpsampledConv(conv.weight.detach(), conv.bias.detach())
 
 
 class _Conv(nn.Module):
