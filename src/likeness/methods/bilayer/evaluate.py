@@ -104,10 +104,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
         kind: {key: _nanmean([r[key] for r in rows if r["method"] == kind]) for key in measures}
         for kind in ("avatar", "source", "mean")
     }
-    failed = {
-        kind: sum(bool(np.isnan(r["pose_matching"])) for r in rows if r["method"] == kind) if config.pose else 0  # type: ignore[arg-type]
-        for kind in means
-    }
+    failed = dict.fromkeys(means, 0)
+    for row in rows:
+        failed[str(row["method"])] += config.pose and bool(np.isnan(float(str(row["pose_matching"]))))
     document = {"pairs": len(rows) // 3, "phase": config.phase, "faces_not_found": failed, **means}
     write_text(out / "evaluation.json", json.dumps(document, indent=2) + "\n")
     write_text(out / "evaluation.csv", _csv(rows))

@@ -116,7 +116,7 @@ def extract(video: Path, data: Path, size: int, count: int) -> Path:
     if len(found) < 10:
         preparer = Preparer(size)
         kept = 0
-        for frame in track(read_frames(video, step, skip_damaged=True), "finding heads"):
+        for frame in track(read_frames(video, step), "finding heads"):
             faces = preparer.faces.detect(frame.image)
             if not faces:
                 continue

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
-from likeness.methods.bilayer.networks.blocks import Upsample
+from likeness.methods.bilayer.networks.blocks import ResBlock, Upsample
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
 
 WIDE = 256
@@ -126,8 +126,11 @@ class FoldedGenerator(nn.Module):
         blocks = []
         *sources, final = generator.gen_inf.blocks
         for block in sources:
+            assert isinstance(block, ResBlock)
             norm1, _, conv1, norm2, _ = block.block_feats
             _, conv2 = block.block
+            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, nn.Conv2d)
+            assert conv1.bias is not None and conv2.bias is not None
             scale, shift = scale_and_shift(norm1, groups)
             scale2, shift2 = scale_and_shift(norm2, groups)
             first = _Conv(effective_weight(conv1) * scale2.view(-1, 1, 1, 1), conv1.bias.detach() * scale2 + shift2)
@@ -138,9 +141,10 @@ class FoldedGenerator(nn.Module):
         scale, shift = scale_and_shift(final, groups)
         self.register_buffer("scale", scale.view(1, -1, 1, 1))
         self.register_buffer("shift", shift.view(1, -1, 1, 1))
-        heads = [head[0] for head in generator.gen_inf.heads]
+        heads = [head.get_submodule("0") for head in generator.gen_inf.heads]
         self.heads = _Conv(
-            torch.cat([effective_weight(head) for head in heads]), torch.cat([head.bias.detach() for head in heads])
+            torch.cat([effective_weight(head) for head in heads]),
+            torch.cat([head.get_parameter("bias").detach() for head in heads]),
         )
         self.eval()
 
