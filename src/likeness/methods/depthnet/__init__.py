@@ -19,4 +19,5 @@ METHOD = Method(
         "export": f"{_HERE}.transfer:export_layout",
     },
     compat=f"{_HERE}.compat:rewrite",
+    demo=f"{_HERE}.demo:demo",
 )
