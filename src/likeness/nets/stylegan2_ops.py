@@ -65,12 +65,12 @@ def modulated_convolve(
     kernel: Tensor,
     *,
     up: int = 1,
-    demodulate: bool = True,
     noise: Tensor | None = None,
 ) -> Tensor:
     """Convolution whose input channels are scaled by `styles` and whose output channels have unit expected variance.
 
-    The scaling is applied to the activations, so that all samples share one weight.
+    The scaling is applied to the activations, so that all samples share one weight, and undone ("demodulated") by
+    rsqrt(sum of squares of the modulated weight + 1e-8) per output channel.
 
     Args:
         x: (N, C, H, W), float32 or a half type; `weight` and `styles` stay float32.
@@ -78,23 +78,21 @@ def modulated_convolve(
         styles: (N, C).
         kernel: (4, 4) resampling filter, read for `up=2`.
         up: 1 or 2.
-        demodulate: divide by sqrt(sum of squares of the modulated weight + 1e-8), per output channel.
         noise: added after demodulation, broadcast to (N, O, H, W).
 
     Returns:
         (N, O, H * up, W * up) of x's type.
     """
-    if demodulate and x.dtype == torch.float16:
+    if x.dtype == torch.float16:
         # float16 overflows long before 1e-8 matters: both factors are brought to at most one and demodulation undoes it.
         largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
         weight = weight / (math.sqrt(weight[0].numel()) * largest)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     y = x * styles.to(x.dtype)[:, :, None, None]
     y = convolve(y, weight.to(x.dtype), kernel, up=up)
-    if demodulate:
-        power = weight.square().sum(dim=(2, 3))  # (O, C)
-        scale = (styles.square() @ power.T + 1e-8).rsqrt()  # (N, O)
-        y = y * scale.to(x.dtype)[:, :, None, None]
+    power = weight.square().sum(dim=(2, 3))  # (O, C)
+    scale = (styles.square() @ power.T + 1e-8).rsqrt()  # (N, O)
+    y = y * scale.to(x.dtype)[:, :, None, None]
     return y if noise is None else y + noise.to(x.dtype)
 
 
