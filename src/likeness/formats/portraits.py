@@ -165,7 +165,9 @@ def read_coefficients(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"is not a readable MATLAB file ({error}): extract this pose again", path=path) from error
     for name in ("angle", "trans"):
         if name not in stored or stored[name].shape != (1, 3) or not np.isfinite(stored[name]).all():
-            raise UserError(f"has no finite {name}[1, 3]: it is no file of Deep3DFaceRecon's; extract it again", path=path)
+            raise UserError(
+                f"has no finite {name}[1, 3]: it is no file of Deep3DFaceRecon's; extract it again", path=path
+            )
     return {key: value for key, value in stored.items() if not key.startswith("__")}
 
 
