@@ -53,16 +53,16 @@ def texel(x: float, extent: float, count: int, inset: float):
 
 @wp.kernel
 def composite(
-    colours: wp.array(dtype=wp.vec3),  # (N * K * R * S,)
-    alphas: wp.array(dtype=float),  # (N * P * R * S,)
+    colours: wp.array1d(dtype=wp.vec3),  # (N * K * R * S,)
+    alphas: wp.array1d(dtype=float),  # (N * P * R * S,)
     rows: int,  # R
     columns: int,  # S
     planes: wp.array2d(dtype=float),  # (P, 3) depth, height, width
-    texture_of_plane: wp.array(dtype=int),  # (P,)
+    texture_of_plane: wp.array1d(dtype=int),  # (P,)
     textures: int,  # K
-    source: wp.array(dtype=int),  # (V,) which of the N
-    eyes: wp.array(dtype=wp.vec3),
-    rays: wp.array(dtype=wp.mat33),  # pixel to world direction with unit depth
+    source: wp.array1d(dtype=int),  # (V,) which of the N
+    eyes: wp.array1d(dtype=wp.vec3),
+    rays: wp.array1d(dtype=wp.mat33),  # pixel to world direction with unit depth
     inset: float,
     image: wp.array4d(dtype=float),
     depth: wp.array3d(dtype=float),
@@ -141,23 +141,23 @@ def composite(
 
 @wp.kernel
 def composite_backward(
-    colours: wp.array(dtype=wp.vec3),
-    alphas: wp.array(dtype=float),
+    colours: wp.array1d(dtype=wp.vec3),
+    alphas: wp.array1d(dtype=float),
     rows: int,
     columns: int,
     planes: wp.array2d(dtype=float),
-    texture_of_plane: wp.array(dtype=int),
+    texture_of_plane: wp.array1d(dtype=int),
     textures: int,
-    source: wp.array(dtype=int),
-    eyes: wp.array(dtype=wp.vec3),
-    rays: wp.array(dtype=wp.mat33),
+    source: wp.array1d(dtype=int),
+    eyes: wp.array1d(dtype=wp.vec3),
+    rays: wp.array1d(dtype=wp.mat33),
     inset: float,
     grad_image: wp.array4d(dtype=float),
     grad_depth: wp.array3d(dtype=float),
     grad_opacity: wp.array3d(dtype=float),
     transmittance: wp.array4d(dtype=float),  # (V, P, H, W) scratch
-    grad_colours: wp.array(dtype=wp.vec3),
-    grad_alphas: wp.array(dtype=float),
+    grad_colours: wp.array1d(dtype=wp.vec3),
+    grad_alphas: wp.array1d(dtype=float),
 ):
     view, row, column = wp.tid()
     n = source[view]
