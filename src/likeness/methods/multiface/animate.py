@@ -85,7 +85,7 @@ class Pose:
 
 def animate(config: AnimateConfig) -> Path:
     """Write the video that `config` describes; returns its path."""
-    model = MultifaceAvatar.from_run(config.run, config.which)
+    model = MultifaceAvatar.from_run(config.run, config.which).folded()
     entity = open_entity(config.source or model.config.data_dir)
     records = model.template.records
     camera = config.camera or model.template.trained[0]

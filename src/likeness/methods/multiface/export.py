@@ -51,7 +51,7 @@ def export(config: ExportConfig) -> list[Path]:
         export_original(config.run, config.out, config.which)
         print(f"{config.out} is written")
         return [config.out]
-    model = MultifaceAvatar.from_run(config.run, config.which)
+    model = MultifaceAvatar.from_run(config.run, config.which).folded()
     entity = open_entity(model.config.data_dir)
     frames = [pair for pair in list_frames(entity, config.segment) if config.frame in (None, pair[1])]
     if not frames:
