@@ -132,7 +132,7 @@ def laplacian(triangles: Tensor, count: int) -> Tensor:
     used = degree.nonzero().squeeze(1)
     indices = torch.cat([edges.T, torch.stack([used, used])], dim=1)
     values = torch.cat([-1.0 / degree[edges[:, 0]], torch.ones(len(used), device=triangles.device)])
-    return torch.sparse_coo_tensor(indices, values, (count, count)).coalesce()
+    return torch.sparse_coo_tensor(indices, values, (count, count), check_invariants=False).coalesce()
 
 
 def _add_fan(triangles: list[tuple[int, int, int]], corners: list[int]) -> None:

@@ -7,7 +7,7 @@ import warp as wp
 from torch import Tensor
 
 from likeness.render import intersect_kernels
-from likeness.render.kernels import as_array, launch
+from likeness.render.kernels import as_array, in_torch_order, launch
 from likeness.render.rasterise import checked_triangles
 
 
@@ -56,11 +56,12 @@ class MeshTree:
         self.vertices = vertices.detach().float().clone(memory_format=torch.contiguous_format)
         # Warp's mesh keeps the arrays, so that these live as long as this object.
         self._meshes: list[wp.Mesh] = []
-        for one in self.vertices if len(self.triangles) else ():
-            arrays = wp.from_torch(one, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32)
-            self._meshes.append(wp.Mesh(*arrays))  # type: ignore[arg-type]
-        device = wp.device_from_torch(vertices.device)
-        self._ids: wp.array = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
+        with in_torch_order(vertices.device):
+            for one in self.vertices if len(self.triangles) else ():
+                arrays = wp.from_torch(one, dtype=wp.vec3), wp.from_torch(self.triangles.view(-1), dtype=wp.int32)
+                self._meshes.append(wp.Mesh(*arrays))  # type: ignore[arg-type]
+            device = wp.device_from_torch(vertices.device)
+            self._ids: wp.array = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
 
     def closest(self, points: Tensor, *, signed: bool = False, triangle: Tensor | None = None) -> SurfacePoint:
         """The nearest point of the surface. Triangles without area are passed over: their neighbours' edges cover them.

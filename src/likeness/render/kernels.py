@@ -7,6 +7,7 @@ file should call `wp.set_module_options(KERNEL_OPTIONS)`.
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import warp as wp
@@ -42,9 +43,15 @@ def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, dev
 
     `arguments` are plain numbers and what `as_array` returns. Launches over no threads do nothing.
     """
-    where = wp.device_from_torch(device)
-    stream = wp.stream_from_torch(torch.cuda.current_stream(device)) if device.type == "cuda" else None
-    wp.launch(kernel, dim=dim, inputs=arguments, device=where, stream=stream)
+    with in_torch_order(device):
+        wp.launch(kernel, dim=dim, inputs=arguments, device=wp.device_from_torch(device))
+
+
+def in_torch_order(device: torch.device) -> AbstractContextManager:
+    """Within this, Warp works on `device` after what torch was asked for before, and before what torch is asked later."""
+    if device.type != "cuda":
+        return nullcontext()
+    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
 
 
 def as_array(tensor: Tensor, dtype: type):
