@@ -79,7 +79,7 @@ class MeshTree:
         points = self._checked(points, "points")
         batch, count = points.shape[:2]
         found = points.new_full((batch, count), -1, dtype=torch.int32)
-        side = points.new_ones((batch, count))
+        distance = points.new_ones((batch, count))
         if triangle is not None:
             found = checked_known(triangle, (batch, count), len(self.triangles))
         elif self._meshes:
@@ -88,28 +88,24 @@ class MeshTree:
                 as_array(points, wp.vec3),
                 signed,
                 as_array(found, wp.int32),
-                as_array(side, wp.float32),
+                as_array(distance, wp.float32),
             ]
             launch(intersect_kernels.find_closest, (batch, count), arguments, points.device)
-        barycentric = points.new_zeros((batch, count, 3))
-        if self._meshes:
-            launch(
-                intersect_kernels.place_on_triangle,
-                (batch, count),
-                [
-                    as_array(self.vertices, wp.vec3),
-                    as_array(self.triangles, wp.vec3i),
-                    as_array(points, wp.vec3),
-                    as_array(found, wp.int32),
-                    as_array(barycentric, wp.vec3),
-                ],
-                points.device,
-            )
-        if not self._meshes:
-            return SurfacePoint(found, barycentric, torch.full_like(side, torch.inf))
-        surface = SurfacePoint(found, barycentric, side)
-        distance = (points - surface.gather(self.vertices, self.triangles)).norm(dim=-1) * side
-        return SurfacePoint(found, barycentric, distance.masked_fill(found < 0, torch.inf))
+        barycentric = points.new_empty((batch, count, 3))
+        launch(
+            intersect_kernels.place_on_triangle,
+            (batch, count),
+            [
+                as_array(self.vertices, wp.vec3),
+                as_array(self.triangles, wp.vec3i),
+                as_array(points, wp.vec3),
+                as_array(found, wp.int32),
+                as_array(barycentric, wp.vec3),
+                as_array(distance, wp.float32),
+            ],
+            points.device,
+        )
+        return SurfacePoint(found, barycentric, distance)
 
     def cast(self, origins: Tensor, directions: Tensor, *, furthest: float = 1e18) -> SurfacePoint:
         """The first triangle that each ray meets, from either side, at a distance above 0.

@@ -82,17 +82,24 @@ def place_on_triangle(
     points: wp.array2d(dtype=wp.vec3),
     triangle: wp.array2d(dtype=wp.int32),
     barycentric: wp.array2d(dtype=wp.vec3),
+    distance: wp.array2d(dtype=wp.float32),
 ):
     b, n = wp.tid()
     t = triangle[b, n]
-    weights = wp.vec3(0.0, 0.0, 0.0)
-    if t >= 0:
-        source = wp.min(b, vertices.shape[0] - 1)
-        corners = triangles[t]
-        weights = _closest_weights(
-            points[b, n], vertices[source, corners[0]], vertices[source, corners[1]], vertices[source, corners[2]]
-        )
+    if t < 0:
+        barycentric[b, n] = wp.vec3(0.0, 0.0, 0.0)
+        distance[b, n] = wp.inf
+        return
+    source = wp.min(b, vertices.shape[0] - 1)
+    corners = triangles[t]
+    p0 = vertices[source, corners[0]]
+    p1 = vertices[source, corners[1]]
+    p2 = vertices[source, corners[2]]
+    weights = _closest_weights(points[b, n], p0, p1, p2)
     barycentric[b, n] = weights
+    # `distance` comes in as the side, 1 or -1. Corners relative to the point keep the precision.
+    gap = (p0 - points[b, n]) * weights[0] + (p1 - points[b, n]) * weights[1] + (p2 - points[b, n]) * weights[2]
+    distance[b, n] = distance[b, n] * wp.length(gap)
 
 
 @wp.kernel

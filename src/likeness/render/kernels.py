@@ -48,7 +48,7 @@ def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, dev
 
 
 def in_torch_order(device: torch.device) -> AbstractContextManager:
-    """Within this, Warp works on `device` after what torch was asked for before, and before what torch is asked later."""
+    """Within this, Warp works on `device` after what torch was asked before, and before what it is asked later."""
     if device.type != "cuda":
         return nullcontext()
     return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
