@@ -1,4 +1,6 @@
+import errno
 import io
+import os
 
 import numpy as np
 import pytest
@@ -119,6 +121,17 @@ def test_png_round_trip_is_exact_and_failures_leave_nothing(tmp_path):
     with pytest.raises((TypeError, ValueError)):
         images.write_image(tmp_path / "b.png", np.zeros((4, 4, 7), np.uint8), synthetic=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "cannot be written")])
+def test_full_disks_and_read_only_folders_are_explained(tmp_path, monkeypatch, code, words):
+    def refuse(handle):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(UserError, match=words):
+        images.write_image(tmp_path / "a.png", torch.rand(3, 4, 4), synthetic=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bytes_round_half_up_or_truncate():

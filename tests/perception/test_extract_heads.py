@@ -73,10 +73,10 @@ def test_row_16_extractor_tree_names_dtypes_and_faceless_frames(stubs, tmp_path,
         for clip, numbers in (("id1/abc/00001", (0, 3, 9)), ("id2/def/00001", (0,)))
         for number in numbers
     )
-    image = Image.open(out / "imgs/train/id1/abc/00001/3.jpg")
-    assert (image.size, image.mode) == ((256, 256), "RGB")
-    mask = Image.open(out / "segs/train/id1/abc/00001/3.png")
-    assert (mask.size, mask.mode) == ((256, 256), "L")
+    with Image.open(out / "imgs/train/id1/abc/00001/3.jpg") as image:
+        assert (image.size, image.mode) == ((256, 256), "RGB")
+    with Image.open(out / "segs/train/id1/abc/00001/3.png") as mask:
+        assert (mask.size, mask.mode) == ((256, 256), "L")
     keypoints = np.load(out / "keypoints/train/id1/abc/00001/3.npy")
     assert keypoints.shape == (1, 136)
     # The box runs from (40, 25) to (90, 70): half side 50, centre (65, 47) [47.5 to even: 48] raised by 50 // 6 = 8.
@@ -304,6 +304,32 @@ def test_two_ray_nodes_and_one_of_them_killed_half_way(mediapipe_installed, data
         cluster.shutdown()
         if ray.is_initialized():
             ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_without_tracebacks_and_can_be_taken_up(mediapipe_installed, data_dir, tmp_path):
+    videos, out = tmp_path / "videos", tmp_path / "data"
+    _copy_clips(data_dir, videos, 6)
+    process = subprocess.Popen(
+        _command(videos, out, "--workers", "2"),
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob("manifest/train/id*")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert b"run the same command again" in errors
+    assert b"Traceback" not in errors + printed
+    assert len(list((out / "manifest/train").glob("*/v/*.json"))) < 6
+    done = subprocess.run(_command(videos, out), env=_environment(), check=True, capture_output=True)
+    assert b"6 clips done, 36 frames kept" in done.stdout
 
 
 def test_real_clip_over_two_processes(mediapipe_installed, data_dir, tmp_path):

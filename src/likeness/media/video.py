@@ -74,7 +74,7 @@ def read_frames(path: str | Path, step: int = 1) -> Iterator[Frame]:
 
     Args:
         path: a file, or `webcam:N` for the N-th camera of this machine (endless).
-        step: only every so-manieth frame; the others are decoded but not converted.
+        step: frames between are decoded but not converted.
 
     Raises:
         UserError: missing, empty or damaged file, or one without pictures, at the moment this is found.

@@ -1,6 +1,7 @@
 """`likeness extract heads`: videos of people into the tree of head crops, over processes or machines."""
 
 import multiprocessing
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +48,7 @@ def extract_heads(
         video_root: folder of PERSON/VIDEO/SEQUENCE.mp4 (or .mov, .mkv, .webm, .avi, .m4v).
         data_root: the data set's folder: imgs, keypoints, segs and manifest are made in it.
         phase: which part of the data set to write.
-        sampling_rate: keep every so-manieth frame.
+        sampling_rate: keep frames 0, N, 2 N, ... of every video.
         batch_size: clips given to a worker at a time; more saves a little time with many very short clips.
         output_segmentation: write masks too.
         image_size: side of the crops in pixels.
@@ -81,9 +82,13 @@ def extract_heads(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("extracting", total=len(left))
-        for clip, report in results:
-            done[clip.name] = report
-            progress.update(bar, advance=1, description=f"extracting {clip.name}")
+        try:
+            for clip, report in results:
+                done[clip.name] = report
+                progress.update(bar, advance=1, description=f"extracting {clip.name}")
+        except KeyboardInterrupt:
+            console.print("stopped: run the same command again to go on, finished clips are kept")
+            raise
     reports = [done[name] for name in sorted(done)]
     print(summary(reports))
     return reports
@@ -120,6 +125,11 @@ def _extract_batch(clips: list[Clip]) -> list[tuple[Clip, ClipReport]]:
     return [(clip, extract_clip(clip)) for clip in clips]
 
 
+def _ignore_interrupts() -> None:
+    # Ctrl-C reaches workers too: they finish the clips under way instead of dying with a traceback each.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _over_processes(clips: list[Clip], workers: int, batch_size: int) -> Iterator[tuple[Clip, ClipReport]]:
     if workers == 1:
         yield from ((clip, extract_clip(clip)) for clip in clips)
@@ -129,7 +139,7 @@ def _over_processes(clips: list[Clip], workers: int, batch_size: int) -> Iterato
         finished: set[str] = set()
         # Forked children would share the parent's threads' locks; MediaPipe and PyAV both have threads.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(batches) or 1), mp_context=context) as pool:
+        with ProcessPoolExecutor(min(workers, len(batches) or 1), context, _ignore_interrupts) as pool:
             try:
                 for future in as_completed([pool.submit(_extract_batch, batch) for batch in batches]):
                     for clip, report in future.result():

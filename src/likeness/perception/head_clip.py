@@ -5,8 +5,9 @@ import itertools
 import json
 import shutil
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from likeness.media.video import Frame, read_frames
 from likeness.perception.faces import TINY_FACE, MediaPipeFaces
 from likeness.perception.protocols import FaceTracker, Segmenter
 from likeness.perception.segmentation import MediaPipeSegmenter, ModelSegmenter, erode
+
+WRITERS = 4
+"""Threads that write a clip's files."""
 
 
 @dataclass(frozen=True)
@@ -131,23 +135,30 @@ def _extract(clip: Clip, staging: Path) -> tuple[int, dict[str, list[int]], str 
     tracker, segmenter = _tracker(), None
     if settings.output_segmentation:
         segmenter = _segmenter(settings.segmentation_model, clip.device)
-    kept = 0
     skipped: dict[str, list[int]] = {}
-    try:
-        for frame, keypoints, reason in _landmarks(clip, tracker):
-            if keypoints is None:
-                skipped.setdefault(reason, []).append(frame.index)
-                continue
-            image, points = crop_head(frame.image, keypoints, settings.image_size)
-            mask = None if segmenter is None else erode(segmenter(image))[None]
-            name = f"{clip.name}/{frame.index}"
-            write_frame(staging, settings.phase, name, from_uint8(image).numpy(), points, mask)
-            kept += 1
-    except UserError as error:
-        if error.path is None or Path(error.path) != Path(clip.source):
-            raise  # not the clip's fault: a full disk, missing software
-        return kept, skipped, str(error).removeprefix(f"{error.path}: ")
-    return kept, skipped, None
+    # Every file waits for the disk; meanwhile the next frames are looked at.
+    with ThreadPoolExecutor(WRITERS) as writers:
+        writes: deque[Future] = deque()
+        kept, reason = 0, None
+        try:
+            for frame, keypoints, lack in _landmarks(clip, tracker):
+                if keypoints is None:
+                    skipped.setdefault(lack, []).append(frame.index)
+                    continue
+                image, points = crop_head(frame.image, keypoints, settings.image_size)
+                mask = None if segmenter is None else erode(segmenter(image))[None]
+                name, planes = f"{clip.name}/{frame.index}", from_uint8(image).numpy()
+                writes.append(writers.submit(write_frame, staging, settings.phase, name, planes, points, mask))
+                kept += 1
+                if len(writes) > 4 * WRITERS:
+                    writes.popleft().result()
+        except UserError as error:
+            if error.path is None or Path(error.path) != Path(clip.source):
+                raise  # not the clip's fault: a full disk, missing software
+            reason = str(error).removeprefix(f"{error.path}: ")
+        for write in writes:
+            write.result()
+    return kept, skipped, reason
 
 
 def _landmarks(clip: Clip, tracker: FaceTracker) -> Iterator[tuple[Frame, np.ndarray | None, str]]:

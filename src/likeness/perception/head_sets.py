@@ -266,6 +266,10 @@ def _move(root: Path, phase: str, to: str, name: str) -> None:
     for source, target in _pairs(root, phase, root, to, name):
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
+        for parent in source.parents:  # a video without clips would still be listed
+            if parent.name == phase or any(parent.iterdir()):
+                break
+            parent.rmdir()
 
 
 def _copy(root: Path, phase: str, out: Path, to: str, name: str) -> None:
