@@ -23,11 +23,18 @@ def resample_filter() -> Tensor:
 def upsample2(x: Tensor) -> Tensor:
     """Twice the size by zero insertion, the [1, 3, 3, 1] filter and gain 4: (N, C, H, W) -> (N, C, 2H, 2W).
 
-    Away from the border this filter is bilinear interpolation; at the border StyleGAN2 blends with zeros, hence the
-    padding. The native bilinear kernel is several times faster than a grouped convolution.
+    The filter is separable with taps 3/4 and 1/4, which needs a fraction of a grouped convolution's time. The result of
+    a channel does not depend on how many there are: 0.25 b is exact, so that fused and plain additions round alike
+    (torch's bilinear kernel rounds by its vector's width).
     """
-    padded = F.pad(x, (1, 1, 1, 1))
-    return F.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)[..., 2:-2, 2:-2]
+    padded = F.pad(x, (0, 0, 1, 1))
+    middle = x * 0.75
+    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2, :], padded[..., 2:, :]))
+    tall = torch.stack([even, odd], dim=-2).flatten(-3, -2)
+    padded = F.pad(tall, (1, 1))
+    middle = tall * 0.75
+    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2], padded[..., 2:]))
+    return torch.stack([even, odd], dim=-1).flatten(-2)
 
 
 def filter4(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
@@ -65,12 +72,12 @@ def modulated_convolve(
     kernel: Tensor,
     *,
     up: int = 1,
-    demodulate: bool = True,
     noise: Tensor | None = None,
 ) -> Tensor:
     """Convolution whose input channels are scaled by `styles` and whose output channels have unit expected variance.
 
-    The scaling is applied to the activations, so that all samples share one weight.
+    The scaling is applied to the activations, so that all samples share one weight, and undone ("demodulated") by
+    rsqrt(sum of squares of the modulated weight + 1e-8) per output channel.
 
     Args:
         x: (N, C, H, W), float32 or a half type; `weight` and `styles` stay float32.
@@ -78,23 +85,21 @@ def modulated_convolve(
         styles: (N, C).
         kernel: (4, 4) resampling filter, read for `up=2`.
         up: 1 or 2.
-        demodulate: divide by sqrt(sum of squares of the modulated weight + 1e-8), per output channel.
         noise: added after demodulation, broadcast to (N, O, H, W).
 
     Returns:
         (N, O, H * up, W * up) of x's type.
     """
-    if demodulate and x.dtype == torch.float16:
+    if x.dtype == torch.float16:
         # float16 overflows long before 1e-8 matters: both factors are brought to at most one and demodulation undoes it.
         largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
         weight = weight / (math.sqrt(weight[0].numel()) * largest)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     y = x * styles.to(x.dtype)[:, :, None, None]
     y = convolve(y, weight.to(x.dtype), kernel, up=up)
-    if demodulate:
-        power = weight.square().sum(dim=(2, 3))  # (O, C)
-        scale = (styles.square() @ power.T + 1e-8).rsqrt()  # (N, O)
-        y = y * scale.to(x.dtype)[:, :, None, None]
+    power = weight.square().sum(dim=(2, 3))  # (O, C)
+    scale = (styles.square() @ power.T + 1e-8).rsqrt()  # (N, O)
+    y = y * scale.to(x.dtype)[:, :, None, None]
     return y if noise is None else y + noise.to(x.dtype)
 
 

@@ -15,6 +15,7 @@ from likeness.files import atomic_path
 from likeness.formats.depthnet3dfaw import ORIENTATIONS, LandmarkArchive, load_archive
 from likeness.methods.depthnet.affine import apply_affine, fit_affine
 from likeness.methods.depthnet.aign import AignGenerator, heat_maps
+from likeness.methods.depthnet.data import synthetic_split
 from likeness.methods.depthnet.networks import Generator
 from likeness.methods.depthnet.published import load_network
 
@@ -34,6 +35,8 @@ class EvaluateConfig:
     """Of a run: `last`, `best` or an epoch."""
     data: Path | None = None
     """Folder of `valid.npz` and `test.npz`; by default the one that the run was trained on."""
+    synthetic: int = 0
+    """Take so many synthetic faces instead, cut as those of the shipped weights' training, but none of them."""
     dump_depths: Path | None = None
     """Write the test faces' depths to this `.npz` instead: `preds` (n, n, 66), of source i given target j."""
     aign_text: Literal["common", "original"] = "common"
@@ -50,9 +53,32 @@ class Pairs:
     """(n, n) float64: mean square residual over landmarks and axes, in units of the picture."""
 
 
+@dataclass(frozen=True)
+class SourceStatistics:
+    """How well depths are known where each face is the source once; lengths in units of the picture."""
+
+    depth_corr: float
+    """0 to 66."""
+    error: float
+    """Mean keypoint error."""
+    error_spread: float
+    """Its population standard deviation."""
+    true_error: float
+    """Mean keypoint error of the affine with true depths: what cannot be beaten but by chance."""
+    flat_error: float
+    """Mean keypoint error of the best affine of x and y alone."""
+    depth_error: float
+    """Root mean square error of depth, after taking away each face's mean."""
+    depth_size: float
+    """Root mean square of the true depth, without each face's mean."""
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Print the statistics of the validation and test faces, or dump the test faces' depths."""
     network = load_network(config.run, config.checkpoint)
+    if config.synthetic:
+        print(synthetic_statistics(network, synthetic_split("test", config.synthetic, seed=0)), end="")
+        return
     data = config.data or _data_of(config.run)
     test_file = data / "test.npz"
     if config.dump_depths is not None:
@@ -129,6 +155,43 @@ def test_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) 
 
 
 test_statistics.__test__ = False  # type: ignore[attr-defined]
+
+
+def synthetic_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) -> str:
+    """The text of `source_statistics`."""
+    found = source_statistics(network, faces)
+    return (
+        f"faces: {len(faces)}\nDepthCorr:\n{found.depth_corr!r}\n"
+        f"kp error: {found.error!r}  +/-  {found.error_spread!r}\n"
+        f"kp error of true depth: {found.true_error!r}\n"
+        f"kp error of x and y alone: {found.flat_error!r}\n"
+        f"depth error (rms): {found.depth_error!r}\n"
+        f"true depth (rms): {found.depth_size!r}\n"
+    )
+
+
+def source_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) -> SourceStatistics:
+    """Statistics where each of n faces is the source once, and its neighbour in the archive the target."""
+    with torch.inference_mode():
+        xy, true = torch.from_numpy(faces.xy), torch.from_numpy(faces.depth)
+        target = xy.roll(-1, 0)
+        order = torch.arange(len(faces))
+        depth, affine = _predictor(network, xy)(order, order.roll(-1))
+        flat = torch.zeros_like(depth)
+        errors = []
+        for z, known in ((depth, affine), (true, None), (flat, None)):
+            fitted = fit_affine(xy, z, target) if known is None else known
+            errors.append((target - apply_affine(fitted, xy, z)).square().mean((1, 2)).double())
+        centred, truth = depth - depth.mean(1, keepdim=True), true - true.mean(1, keepdim=True)
+        return SourceStatistics(
+            depth_corr=depth_corr(depth.numpy(), faces.depth),
+            error=float(errors[0].mean()),
+            error_spread=float(errors[0].std(unbiased=False)),
+            true_error=float(errors[1].mean()),
+            flat_error=float(errors[2].mean()),
+            depth_error=float((centred - truth).square().mean().sqrt()),
+            depth_size=float(truth.square().mean().sqrt()),
+        )
 
 
 def aign_statistics(network: nn.Module, faces: LandmarkArchive) -> str:

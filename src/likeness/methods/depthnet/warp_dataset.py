@@ -1,0 +1,73 @@
+"""`likeness warp DATASET --results DIR`: paint every face of a FaceWarper folder."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import tyro
+from rich.progress import track
+
+from likeness.errors import UserError
+from likeness.media.image import read_uint8, write_image
+from likeness.methods.depthnet.facewarper import WarpInput, read_warp_input
+from likeness.render.face_warp import estimate_view_depth, warp_face
+
+IDENTITY = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])
+
+
+@dataclass(frozen=True)
+class WarpConfig:
+    """Warp the faces of a folder with source/, keypoints/, depth/ and affine/."""
+
+    dataset: Annotated[Path, tyro.conf.Positional]
+    """The folder, as `likeness export depthnet` writes it."""
+    results: Path
+    """Folder of the warped pictures, <id>.png."""
+    identity: bool = False
+    """Leave every face where it is: cuts it out of its picture."""
+    start_index: int = 0
+    """Skip so many ids, in sorted order."""
+    img_override: Path | None = None
+    """One picture to warp for all ids."""
+    use_dir: str = "source"
+    """Sub-folder whose file names, without the last extension, are the ids."""
+    depth_buffer: bool = False
+    """Show the nearest triangle instead of the last painted: for turns beyond about 45 degrees."""
+
+
+def warp_dataset(config: WarpConfig) -> None:
+    """Write <results>/<id>.png for every id; an id that lacks a file is skipped and listed.
+
+    Raises:
+        UserError: no such folder, or a file that cannot be understood.
+    """
+    listed = config.dataset / config.use_dir
+    if not listed.is_dir():
+        raise UserError(
+            f"has no folder {config.use_dir}/: name the one that lists the ids with --use-dir", path=config.dataset
+        )
+    ids = sorted(path.stem for path in listed.iterdir() if path.is_file() and not path.name.startswith("."))
+    skipped: list[str] = []
+    done = 0
+    for name in track(ids[config.start_index :], "warping", transient=True):
+        picture = config.img_override or config.dataset / "source" / f"{name}.png"
+        members = [config.dataset / part / f"{name}.txt" for part in ("keypoints", "depth", "affine")]
+        missing = [path for path in (picture, *members) if not path.is_file()]
+        if missing:
+            skipped.append(f"skipped {name}: {', '.join(str(path) for path in missing)} absent")
+            continue
+        face = read_warp_input(*members)
+        affine = IDENTITY if config.identity else face.affine
+        painted = paint(read_uint8(picture), WarpInput(face.keypoints, face.depth, affine), config.depth_buffer)
+        write_image(config.results / f"{name}.png", painted, synthetic=True)
+        done += 1
+    print(f"{config.results}: {done} faces")
+    for line in skipped:
+        print(line)
+
+
+def paint(picture: np.ndarray, face: WarpInput, depth_buffer: bool = False) -> np.ndarray:
+    """(H, W, 3) uint8 the moved face on black."""
+    view = estimate_view_depth(face.keypoints, face.depth, face.affine) if depth_buffer else None
+    return warp_face(picture, face.keypoints, face.depth, face.affine, view_depth=view).image
