@@ -10,18 +10,16 @@ from likeness.methods.neural_actor import rays
 from likeness.methods.neural_actor.config import RendererConfig, parse_views
 from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, TrainingFrames, ValidationFrames
 from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
-from likeness.methods.neural_actor.networks.actor import ActorNetwork
-from likeness.methods.neural_actor.renderer import NearestFace, Noise, RayBounds, Rendered, bound_rays, render
+from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
+from likeness.methods.neural_actor.renderer import Noise, RayBounds, Rendered, bound_rays, exact_search, render
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
-from likeness.render.closest_point import nearest_faces
 
 
 class RendererStage(Stage[RendererConfig, ActorBatch]):
     """One frame, its views, `pixel_per_view` rays each; one Adam over everything."""
 
     best = ("loss", "min")
-    nearest_face: NearestFace = staticmethod(nearest_faces)
 
     def __init__(self, config: RendererConfig):
         super().__init__(config)
@@ -116,7 +114,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
 
     def render_pixels(
         self,
-        body,
+        body: PosedBody,
         texture_map: Tensor,
         origin: Tensor,
         directions: Tensor,
@@ -131,7 +129,8 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             depth = torch.rand(shape, generator=generator, device=directions.device)
             density = torch.randn(len(directions), shape[1] + 1, generator=generator, device=directions.device)
             noise = Noise(depth, density if config.discrete_regularization else None)
-        return render(self.renderer, body, texture_map, origin, directions, bounds, config, self.nearest_face, noise)
+        search = exact_search(self.renderer, body)
+        return render(self.renderer, body, texture_map, origin, directions, bounds, config, search, noise)
 
     def picture(self, batch: ActorBatch) -> tuple[Tensor, Tensor]:
         """Rendered and true picture (3, H, W) in [0, 1] of the batch's first view."""
