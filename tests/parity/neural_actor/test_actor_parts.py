@@ -7,6 +7,7 @@ import torch
 from likeness.geometry.body import Pose, skin, vertex_transforms
 from likeness.methods.neural_actor import body, rays, sampling
 from likeness.methods.neural_actor.encodings import encode, frequencies
+from likeness.render.balls import ball_bounds
 
 
 def load(parity_dir, name):
@@ -78,7 +79,7 @@ def test_NA4_canonical_points_without_residual(parity_dir):
 def test_NA5_ball_bounds_and_sphere_test(parity_dir):
     ops, actor = load(parity_dir, "ops"), load(parity_dir, "actor")
     origin, directions = tensor(ops["rays_o"])[0], tensor(ops["rays_d"])
-    near, far, hit = rays.ball_bounds(origin, directions, tensor(ops["cloud_points"]), float(ops["cloud_radius"]))
+    near, far, hit = ball_bounds(origin, directions, tensor(ops["cloud_points"]), float(ops["cloud_radius"]))
     assert torch.equal(hit, tensor(ops["cloud_hit64"]))
     torch.testing.assert_close(near[hit], tensor(ops["cloud_near64"]).float()[hit], atol=1e-3, rtol=0)
     torch.testing.assert_close(far[hit], tensor(ops["cloud_far64"]).float()[hit], atol=1e-3, rtol=0)

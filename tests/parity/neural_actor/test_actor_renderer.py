@@ -13,7 +13,7 @@ def injected(faces):
     """A search that hands out recorded faces, ray-major, in the order asked for."""
     position = [0]
 
-    def search(points, vertices, triangles):
+    def search(points):
         chosen = faces[position[0] : position[0] + len(points)]
         position[0] += len(points)
         return chosen
@@ -53,7 +53,23 @@ def test_NA10_rendered_picture_depth_and_missed(parity_dir):
     torch.testing.assert_close(seen.depth, recorded["depths"], atol=1e-2, rtol=0)
 
 
-def training_step(parity_dir):
+def test_NA10_own_search_agrees_on_almost_all_pixels(parity_dir):
+    recorded = load(parity_dir, "render")
+    network, pose = filled(parity_dir)
+    network.eval()
+    _, origin, directions = view(recorded)
+    config = renderer.RenderConfig()
+    with torch.no_grad():
+        body = network.pose_body(pose)
+        bounds = renderer.bound_rays(body, origin, directions, config.min_dis_eps)
+        texture_map = network.encoder.texture_map(picture(recorded["tex"]))
+        search = renderer.exact_search(network, body)
+        seen = renderer.render(network, body, texture_map, origin, directions, bounds, config, search)
+    close = (seen.color - recorded["colors"]).abs().amax(-1) <= 3e-3
+    assert close.float().mean() >= 0.95
+
+
+def training_step(parity_dir, own_search=False):
     recorded, step = load(parity_dir, "render"), load(parity_dir, "train_step")
     network, pose = filled(parity_dir)
     network.train()
@@ -66,7 +82,7 @@ def training_step(parity_dir):
     noise = renderer.Noise(step["depth_noise"][:96, :count], step["sigma_noise"].view(96, count + 1))
     selected = renderer.RayBounds(bounds.near[chosen], bounds.far[chosen], bounds.hit[chosen])
     texture_map = network.encoder.texture_map(picture(recorded["tex"]))
-    search = injected(step["face_index"].long())
+    search = renderer.exact_search(network, body) if own_search else injected(step["face_index"].long())
     seen = renderer.render(network, body, texture_map, origin, directions[chosen], selected, config, search, noise)
     loss = color_loss(seen.color, step["targets"][chosen])
     return network, recorded["uv"][:, chosen], seen, loss, step
@@ -100,3 +116,14 @@ def test_NA11_gradient_norms_and_batch_statistics(stepped, parity_dir):
     first = network.encoder.texture_encoder.model.bn1
     torch.testing.assert_close(first.running_mean, step["bn1_mean_after"], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(first.running_var, step["bn1_var_after"], atol=1e-4, rtol=1e-4)
+
+
+def test_NA11_own_search(parity_dir):
+    network, _, _, loss, step = training_step(parity_dir, own_search=True)
+    assert loss.item() == pytest.approx(float(step["loss"]), rel=0.01)
+    loss.backward()
+    with np.load(parity_dir / "neural_actor" / "train_step.npz") as archive:
+        recorded = dict(zip(archive["grad_keys"], archive["grad_norms"]))
+    for name, value in network.named_parameters():
+        if value.grad is not None and recorded[name] > 1e-6:
+            assert float(value.grad.norm()) == pytest.approx(float(recorded[name]), rel=0.05), name

@@ -1,1 +1,12 @@
 """Neural Actor: a filmed person from any view in any pose (Liu et al., SIGGRAPH Asia 2021)."""
+
+from likeness.engine.method import Method, StageEntry
+
+_HERE = "likeness.methods.neural_actor"
+
+METHOD = Method(
+    name="neural_actor",
+    summary="a filmed person from any view: a radiance field around a skinned body (Liu et al., SIGGRAPH Asia 2021)",
+    stages={"renderer": StageEntry(f"{_HERE}.method:RendererStage", f"{_HERE}.config:PRESETS")},
+    verbs={"capture": "likeness.capture.neural_actor:capture_neural_actor"},
+)

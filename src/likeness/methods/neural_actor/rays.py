@@ -38,37 +38,6 @@ def sphere_candidates(origin: Tensor, directions: Tensor, joints: Tensor) -> Ten
     return (offset - along.unsqueeze(-1) * directions).square().sum(-1) < radius**2
 
 
-def ball_bounds(
-    origin: Tensor, directions: Tensor, centres: Tensor, radius: float, chunk: int = 2048
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Union of the intervals in which rays pass through balls around `centres` (V, 3).
-
-    The squared distance is |p - (p.d) d|^2, which does not cancel as |p|^2 - (p.d)^2 does. Balls behind the camera
-    count as in front, as published.
-
-    Returns:
-        near (N,), far (N,), hit (N,); near and far are 0 where nothing is hit.
-    """
-    offsets = centres - origin  # (V, 3)
-    nears, fars = [], []
-    for part in directions.split(chunk):
-        along = part @ offsets.T  # (n, V)
-        squared = (offsets.square().sum(-1) - along.square()).clamp_min(0)
-        close = squared < (radius * 1.1) ** 2
-        rays, balls = close.nonzero(as_tuple=True)
-        reach = along[rays, balls]
-        exact = (offsets[balls] - reach.unsqueeze(-1) * part[rays]).square().sum(-1)
-        inside = exact < radius**2
-        rays, reach, half = rays[inside], reach[inside].abs(), (radius**2 - exact[inside]).sqrt()
-        near = reach.new_full((len(part),), torch.inf).scatter_reduce(0, rays, reach - half, "amin")
-        far = reach.new_full((len(part),), -torch.inf).scatter_reduce(0, rays, reach + half, "amax")
-        nears.append(near)
-        fars.append(far)
-    near, far = torch.cat(nears), torch.cat(fars)
-    hit = near.isfinite()
-    return torch.where(hit, near, 0), torch.where(hit, far, 0), hit
-
-
 def choose_pixels(hit: Tensor, count: int, uniform: Tensor, on_mask: float = 1.0) -> Tensor:
     """Indices of `count` pixels drawn without replacement, in raster order: Gumbel top-k.
 

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from likeness.methods.neural_actor import rays, sampling
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, Located, PosedBody
+from likeness.render.balls import ball_bounds
+from likeness.render.intersect import MeshTree
 
 EMPTY_DEPTH = 5.0
 """Depth, in metres, of what the background shows."""
 
-NearestFace = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(N, 3) points, (V, 3) vertices, (F, 3) faces -> (N,) nearest faces."""
+NearestFace = Callable[[Tensor], Tensor]
+"""(N, 3) points in normalised space -> (N,) nearest faces of the posed mesh."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +68,21 @@ class Rendered:
     """(N,) share of light that passes."""
 
 
+def exact_search(network: ActorNetwork, body: PosedBody) -> NearestFace:
+    """The exact nearest face of the posed mesh, by a search tree built once for the frame."""
+    tree = MeshTree(body.vertices.unsqueeze(0), network.encoder.faces.int())
+
+    def nearest(points: Tensor) -> Tensor:
+        return tree.closest(points.unsqueeze(0)).triangle[0].long()
+
+    return nearest
+
+
 def bound_rays(body: PosedBody, origin: Tensor, directions: Tensor, radius: float) -> RayBounds:
     """Intervals of rays (N, 3) near the posed body; only rays that the body's sphere admits are tested."""
     candidates = rays.sphere_candidates(origin, directions, body.pose.joints).nonzero()[:, 0]
     world = body.pose.to_world(body.vertices)
-    near, far, hit = rays.ball_bounds(origin, directions[candidates], world, radius)
+    near, far, hit = ball_bounds(origin, directions[candidates], world, radius)
     count = len(directions)
     return RayBounds(
         near.new_zeros(count).index_copy(0, candidates, near),
@@ -132,7 +144,7 @@ def _render_hits(
         bounds.near[index], bounds.far[index], config.fixed_num_samples, depth_noise
     )
     points = (origin + depths.unsqueeze(-1) * directions.unsqueeze(1)).flatten(0, 1)
-    faces = nearest_face(body.pose.to_normalised(points), body.vertices, network.encoder.faces)
+    faces = nearest_face(body.pose.to_normalised(points))
     located = network.locate(body, points, faces)
     extra = torch.zeros_like(depths) if noise.density is None else noise.density[index]
     near_body = torch.ones_like(depths, dtype=torch.bool)

@@ -1,0 +1,159 @@
+"""The neural renderer as a stage of the engine."""
+
+import torch
+from torch import Tensor
+
+from likeness.engine import Context, OptimizerSpec, Stage, UpdateSpec, load_tensors
+from likeness.errors import UserError
+from likeness.formats.actor import read_body
+from likeness.methods.neural_actor import rays
+from likeness.methods.neural_actor.config import RendererConfig, parse_views
+from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, TrainingFrames, ValidationFrames
+from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
+from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
+from likeness.methods.neural_actor.renderer import Noise, RayBounds, Rendered, bound_rays, exact_search, render
+from likeness.metrics.psnr import psnr
+from likeness.metrics.ssim import ssim
+
+
+class RendererStage(Stage[RendererConfig, ActorBatch]):
+    """One frame, its views, `pixel_per_view` rays each; one Adam over everything."""
+
+    best = ("loss", "min")
+
+    def __init__(self, config: RendererConfig):
+        super().__init__(config)
+        self.folder = ActorFolder(config.data, config.view_resolution, config.network.background)
+        self.networks = {"renderer": ActorNetwork(read_body(config.data, config.new_tpose), config.network)}
+
+    @property
+    def renderer(self) -> ActorNetwork:
+        """The one network."""
+        network = self.networks["renderer"]
+        assert isinstance(network, ActorNetwork)
+        return network
+
+    def optimizers(self) -> dict[str, OptimizerSpec]:
+        config = self.config
+        return {
+            "renderer": OptimizerSpec(
+                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr),
+                networks=("renderer",),
+                schedule=lambda n: learning_rate_factor(
+                    n, config.warmup_updates, config.decay_steps, config.decay_rate
+                ),
+            )
+        }
+
+    def updates(self) -> dict[str, UpdateSpec]:
+        weights = {"color": self.config.color_weight, "alpha": self.config.alpha_weight}
+        return {"renderer": UpdateSpec(("renderer",), weights=weights)}
+
+    def frames(self, every: int) -> list[int]:
+        """Frames of the configured range, every so many."""
+        start, end = self.config.start_end or (0, len(self.folder.frames))
+        chosen = list(range(start, min(end, len(self.folder.frames)), max(every, 1)))
+        if not chosen:
+            raise UserError(
+                f"frames {start}..{end} hold none of the {len(self.folder.frames)} there are", path=self.config.data
+            )
+        return chosen
+
+    def batches(self, split: str, rank: int, world: int) -> TrainingFrames | ValidationFrames:
+        config = self.config
+        if split == "train":
+            return TrainingFrames(
+                self.folder,
+                self.frames(config.subsample_train),
+                parse_views(config.train_views, "train_views"),
+                steps=config.virtual_epoch_steps,
+                views_per_batch=config.batch_size,
+                seed=config.seed,
+                rank=rank,
+                world=world,
+            )
+        views = parse_views(config.valid_views, "valid_views")
+        return ValidationFrames(self.folder, self.frames(config.subsample_valid), views, rank, world)
+
+    def initialise(self, ctx: Context) -> None:
+        encoder = self.renderer.encoder.texture_encoder
+        path = self.config.texture_encoder_weights
+        if encoder is None:
+            return
+        if path is None:
+            print("the texture encoder starts at random: --texture-encoder-weights PATH starts it from ImageNet")
+            return
+        weights = {key: value for key, value in load_tensors(path).items() if not key.startswith("fc.")}
+        try:
+            encoder.model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"does not fit the texture encoder: {error}", path=path) from error
+
+    def step(self, batch: ActorBatch, ctx: Context) -> None:
+        network, config = self.renderer, self.config
+        body = network.pose_body(batch.pose)
+        texture_map = network.encoder.texture_map(batch.texture)
+        colors, targets, missed = [], [], []
+        for index in range(len(batch.view)):
+            origin, directions = batch.origins[index], batch.directions[index]
+            bounds = bound_rays(body, origin, directions, config.render.min_dis_eps)
+            if not bounds.hit.any():
+                ctx.reject("no ray of the view meets the body")
+                return
+            generator = ctx.generator(f"rays{index}")
+            uniform = torch.rand(len(directions), generator=generator, device=ctx.device)
+            chosen = rays.choose_pixels(bounds.hit, config.pixel_per_view, uniform, config.sampling_on_mask)
+            seen = self.render_pixels(body, texture_map, origin, directions[chosen], _at(bounds, chosen), generator)
+            colors.append(seen.color)
+            missed.append(seen.missed)
+            targets.append(batch.target[index, chosen])
+        terms = {"color": color_loss(torch.cat(colors), torch.cat(targets), config.l1)}
+        if config.alpha_weight > 0:
+            terms["alpha"] = alpha_loss(torch.cat(missed))
+        ctx.update("renderer", terms)
+
+    def render_pixels(
+        self,
+        body: PosedBody,
+        texture_map: Tensor,
+        origin: Tensor,
+        directions: Tensor,
+        bounds: RayBounds,
+        generator: torch.Generator | None = None,
+    ) -> Rendered:
+        """Render rays (N, 3); with a generator depths are jittered and densities perturbed, as in training."""
+        config = self.config.render
+        noise = Noise()
+        if generator is not None:
+            shape = (len(directions), config.fixed_num_samples)
+            depth = torch.rand(shape, generator=generator, device=directions.device)
+            density = torch.randn(len(directions), shape[1] + 1, generator=generator, device=directions.device)
+            noise = Noise(depth, density if config.discrete_regularization else None)
+        search = exact_search(self.renderer, body)
+        return render(self.renderer, body, texture_map, origin, directions, bounds, config, search, noise)
+
+    def picture(self, batch: ActorBatch) -> tuple[Tensor, Tensor]:
+        """Rendered and true picture (3, H, W) in [0, 1] of the batch's first view."""
+        network = self.renderer
+        body = network.pose_body(batch.pose)
+        texture_map = network.encoder.texture_map(batch.texture)
+        bounds = bound_rays(body, batch.origins[0], batch.directions[0], self.config.render.min_dis_eps)
+        seen = self.render_pixels(body, texture_map, batch.origins[0], batch.directions[0], bounds)
+        shape = (*self.config.view_resolution, 3)
+        ours, truth = (
+            ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (seen.color, batch.target[0])
+        )
+        return ours, truth
+
+    def measure(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
+        ours, truth = self.picture(batch)
+        loss = color_loss((2 * ours - 1).flatten(1).T, (2 * truth - 1).flatten(1).T, self.config.l1)
+        pair = ours.unsqueeze(0), truth.unsqueeze(0)
+        return {"loss": loss * self.config.color_weight, "psnr": psnr(*pair)[0].float(), "ssim": ssim(*pair)[0].float()}
+
+    def visuals(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
+        return {"rendered_and_true": torch.cat(self.picture(batch), dim=-1)}
+
+
+def _at(bounds: RayBounds, index: Tensor) -> RayBounds:
+    return RayBounds(bounds.near[index], bounds.far[index], bounds.hit[index])

@@ -1,0 +1,30 @@
+"""Where rays from one point pass through a cloud of equal balls."""
+
+import torch
+import warp as wp
+from torch import Tensor
+
+from likeness.render.ball_kernels import bound
+from likeness.render.kernels import as_array, launch
+
+
+def ball_bounds(origin: Tensor, directions: Tensor, centres: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Union of the intervals in which rays are inside of balls (Neural Actor's ray bounds); no gradients.
+
+    Args:
+        origin: (3,) common to all rays.
+        directions: (N, 3) unit length.
+        centres: (V, 3).
+        radius: of every ball.
+
+    Returns:
+        near (N,), far (N,), hit (N,) bool; near and far are 0 where nothing is hit.
+    """
+    directions = directions.detach().float().contiguous()
+    near, far = (directions.new_empty(len(directions)) for _ in range(2))
+    offsets = (centres.detach().float() - origin).contiguous()
+    arguments = [as_array(offsets, wp.vec3), as_array(directions, wp.vec3), float(radius) ** 2]
+    arguments += [as_array(near, wp.float32), as_array(far, wp.float32)]
+    launch(bound, len(directions), arguments, directions.device)
+    hit = far > -1.0e29
+    return torch.where(hit, near, 0.0), torch.where(hit, far, 0.0), hit
