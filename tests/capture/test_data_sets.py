@@ -120,15 +120,15 @@ def test_multiface_meshes_project_onto_its_photographs(tmp_path):
     inside = (pixels > 0).all(1) & (pixels < torch.tensor([photo.shape[1], photo.shape[0]])).all(1)
     assert inside.float().mean() > 0.9
     columns, rows = pixels[inside].long().unbind(1)
-    # Skin is brighter than the dark studio around it.
-    assert photo[rows, columns].mean() > 1.5 * photo[:5, :5].mean()
+    wall = photo[:5, :5].mean((0, 1))
+    assert (np.abs(photo[rows, columns] - wall).max(1) > 12).mean() > 0.85
     statistics = multiface.read_statistics(entity)
     assert statistics.vert_mean.shape == verts.shape
     assert statistics.tex_mean.shape == (64, 64, 3)
 
 
 def test_neural_actor_bodies_posed_from_the_files_cover_the_pictures(tmp_path):
-    config = NeuralActorCapture(out=tmp_path, frames=2, test_frames=1, cameras=2, size=64, texture=64, form="both")
+    config = NeuralActorCapture(out=tmp_path, frames=2, test_frames=1, cameras=2, size=96, texture=64, form="both")
     capture_neural_actor(config)
     folder = tmp_path / "training"
     body, (camera, _), frames = actor.read_body(folder), actor.read_cameras(folder), actor.read_frames(folder)
@@ -140,7 +140,9 @@ def test_neural_actor_bodies_posed_from_the_files_cover_the_pictures(tmp_path):
     # The format's column i lies at x = i.
     columns, rows = (pixels + 0.5).long().unbind(1)
     picture = read_image(frames[1].pictures[0])
-    assert (picture.amin(0)[rows, columns] < 0.999).float().mean() > 0.97
+    drawn = torch.nn.functional.max_pool2d(1 - picture.amin(0)[None, None], 3, 1, 1)[0, 0] > 0.001
+    assert drawn[rows, columns].float().mean() > 0.97
+    assert drawn.float().mean() < 0.3
     assert (picture[:, :3, :3] == 1).all()
     assert len(frames) == 2
     assert count_frames(tmp_path / "testing" / "rgb_video" / "001.avi") == 1

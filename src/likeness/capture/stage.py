@@ -155,6 +155,10 @@ def _shown(scene: Scene, found: Hits) -> Scene:
 def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image) -> Frame:
     height, width = camera.size
     small = places * np.array([1 / SUPERSAMPLE, 1 / SUPERSAMPLE, 1], np.float32)
+    # Ribbons are drawn a sample wide; at pixel centres they must be a pixel wide to leave no holes.
+    pairs = small[scene.hair_start :].reshape(-1, 2, 3)
+    middle = pairs.mean(1, keepdims=True)
+    pairs[:] = middle + SUPERSAMPLE * (pairs - middle)
     raster = rasterise(torch.from_numpy(small)[None], torch.from_numpy(scene.triangles), camera.size)
     found = hits(raster)
     parts = np.zeros(height * width, np.uint8)
