@@ -114,13 +114,14 @@ def open_portraits(layout: Layout, images: str | Path, poses: str | Path | None 
     """
     images = Path(images)
     poses = images if poses is None else Path(poses)
+    labels: dict[str, list] = {}
     if layout == "ffhq":
-        names, labels = _zip_names(images, read_fail_list(poses)), {}
+        names = _zip_names(images, read_fail_list(poses))
     elif layout == "metfaces":
         if not images.is_dir():
             raise UserError("is no folder: expected MetFaces' pictures, <name>.png", path=images)
         failed = {PurePosixPath(line).name for line in read_fail_list(poses)}
-        names, labels = sorted(p.name for p in images.glob("*.png") if p.name not in failed), {}
+        names = sorted(p.name for p in images.glob("*.png") if p.name not in failed)
     else:
         labels = _eg3d_labels(images)
         names = list(labels)
@@ -165,7 +166,9 @@ def read_coefficients(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"is not a readable MATLAB file ({error}): extract this pose again", path=path) from error
     for name in ("angle", "trans"):
         if name not in stored or stored[name].shape != (1, 3) or not np.isfinite(stored[name]).all():
-            raise UserError(f"has no finite {name}[1, 3]: it is no file of Deep3DFaceRecon's; extract it again", path=path)
+            raise UserError(
+                f"has no finite {name}[1, 3]: it is no file of Deep3DFaceRecon's; extract it again", path=path
+            )
     return {key: value for key, value in stored.items() if not key.startswith("__")}
 
 

@@ -6,6 +6,7 @@ from likeness.errors import UserError
 METHODS: dict[str, str] = {
     "depthnet": "likeness.methods.depthnet:METHOD",
     "bilayer": "likeness.methods.bilayer:METHOD",
+    "multiface": "likeness.methods.multiface:METHOD",
 }
 
 

@@ -19,10 +19,6 @@ PoseSampling = Literal["truncated_gaussian", "uniform"]
 LARGEST_EXTENT = 5.0
 
 
-class PoseOutOfVolume(UserError):
-    """A camera from which some ray misses the back plane."""
-
-
 @dataclass(frozen=True)
 class Scene:
     """A data set's camera set-up and its volume of planes, in scene units and radians."""
