@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from torch import Tensor
+
 from likeness.capture.sheets import body, head, truth
 from likeness.media.image import grid, write_image
 from likeness.media.report import Section
@@ -21,7 +23,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     ]
     taken = {}
     for name, shot, count in (("heads", head, HEADS), ("bodies", body, BODIES)):
-        images = []
+        images: list[Tensor] = []
         for number in range(count):
             if images and time.monotonic() > end:
                 break
