@@ -1,6 +1,19 @@
+import os
+
 import pytest
 
 from likeness.capture import assets
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_tests(tmp_path_factory):
+    """A cache folder that all tests share, so that the user's own is left alone."""
+    if "LIKENESS_CACHE" in os.environ:
+        yield
+        return
+    os.environ["LIKENESS_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["LIKENESS_CACHE"]
 
 
 @pytest.fixture

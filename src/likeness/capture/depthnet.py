@@ -176,7 +176,9 @@ def write_landmark_tree(out: Path, train: int, valid: int, test: int, seed: int)
     rows: list[SplitRow] = []
     sizes: list[str] = []
     for part in parts(train, valid, test):
-        planes, depths, names, sides = [], [], [], []
+        planes, depths = [], []
+        names: list[str] = []
+        sides: list[str] = []
         for number, faces in part_faces(part, seed):
             rounded = Faces(np.round(faces.landmarks, 6), faces.sizes, faces.orientations)
             ids = [face_id(part, number + i) for i in range(len(rounded.landmarks))]

@@ -17,7 +17,7 @@ IRIS_COLOURS = (
 
 @functools.cache
 def sphere() -> tuple[np.ndarray, np.ndarray]:
-    """Directions (642, 3) of a unit eyeball looking along +z, and triangles (T, 3)."""
+    """Directions (610, 3) of a unit eyeball looking along +z, and triangles (T, 3)."""
     # Rings are denser near the axis, where the iris is.
     polar = np.pi * np.linspace(0, 1, RINGS + 1)[1:-1] ** 1.3
     turn = 2 * np.pi * np.arange(SPOKES) / SPOKES

@@ -104,7 +104,7 @@ def synthetic_faces(
     of the box around the 66 points, side 1.6 x its larger side, both jittered by up to 10 %. Without it the face takes
     35 to 55 % of a picture of varying size, as in 3DFAW. `orientations` asks for left, center or right of each face.
     """
-    turned = orientations or [None] * n
+    turned: Sequence[str | None] = orientations or [None] * n
     faces = [_one_face(np.random.default_rng([seed, start + i]), crop, turned[i]) for i in range(n)]
     return Faces(
         landmarks=np.stack([face[0] for face in faces]) if faces else np.zeros((0, 66, 3)),

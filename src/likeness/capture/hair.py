@@ -15,7 +15,7 @@ COLOURS = (
     / 255.0
 )
 """sRGB: black, dark brown, brown, light brown, blond, red, grey."""
-STRANDS = 7000
+STRANDS = 5000
 CLUMPS = 160
 CENTRE = np.array([0.0, 7.45, 0.15])
 """Middle of the rest head, decimetres."""
@@ -51,8 +51,8 @@ CUTS = {
     "buzz": Cut(0.10, 3, 1.0, 0.0, (0, -0.2, 0.2), 0.03),
     "short": Cut(0.45, 6, 0.45, 0.15, (0.25, 0.35, -0.25), 0.10),
     "side": Cut(0.85, 8, 0.30, 0.45, (0.0, 0.0, 0.15), 0.12, part=-0.22),
-    "bob": Cut(2.1, 10, 0.12, 0.95, (0, 0, 0), 0.14, part=0.12),
-    "long": Cut(3.9, 12, 0.12, 0.95, (0, 0, 0), 0.15, part=0.0),
+    "bob": Cut(2.1, 9, 0.12, 0.95, (0, 0, 0), 0.14, part=0.12),
+    "long": Cut(3.9, 11, 0.12, 0.95, (0, 0, 0), 0.15, part=0.0),
     "bun": Cut(1.5, 10, 0.02, 0.0, (0, 0.1, -1.0), 0.05),
     "curly": Cut(0.75, 9, 0.40, 0.25, (0, 0.05, -0.1), 0.16, curl=0.10),
 }
@@ -107,7 +107,7 @@ def grow(style: str, vertices: np.ndarray, rng: np.random.Generator) -> Hair:
     face = (local[..., 2] > 0.95) & (np.abs(local[..., 0]) < 0.62) & (local[..., 1] > 6.0) & (local[..., 1] < 7.80)
     keep = ~face.any(1)
     shade = (1 + 0.16 * clump_shift[clump, 1] + rng.normal(0, 0.10, len(roots)))[keep]
-    width = {"buzz": 0.011, "curly": 0.016}.get(style, 0.014)
+    width = {"buzz": 0.013, "curly": 0.018}.get(style, 0.017)
     return Hair(strands[keep].astype(np.float32), width, np.clip(shade, 0.5, 1.6).astype(np.float32))
 
 

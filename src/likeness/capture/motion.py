@@ -88,7 +88,7 @@ def _moment(motion: str, angle: float, size: float) -> tuple[dict[str, np.ndarra
             pose[f"lowerarm_{side}"] = pose[f"lowerarm_{side}"] + np.array([-0.3 - 0.15 * max(0, -step), 0, 0])
         pose["spine_02"] = np.array([0.04, 0.10 * swing, 0])
         pose["pelvis"] = np.array([0, -0.08 * swing, 0])
-        root[1] = -0.035 * size * abs(swing)
+        root[1] = -0.035 * size * swing**2
     elif motion == "wave":
         pose |= {"upperarm_r": np.array([0.0, 0.0, -1.0]), "lowerarm_r": np.array([-0.3, 0, -1.15 + 0.35 * swing])}
         pose["hand_r"] = np.array([0, 0, 0.25 * np.sin(angle - 0.6)])

@@ -138,8 +138,9 @@ def write_moment(moment: Moment) -> None:
     actor.write_transform(moment.folder / "transform" / f"{moment.stem}.json", pose, axis_angle(act), motion)
     light = studio(WHITE, noise=0.0)
     texture, normals = surface_maps(person, act, light, moment.texture)
-    for file, image in zip(moment.maps, (texture, normals)):
-        write_image(file, image, synthetic=True)
+    texture_file, normal_file = moment.maps
+    write_image(texture_file, texture, synthetic=True)
+    write_image(normal_file, normals, synthetic=True)
     for file, camera in zip(moment.pictures, ring(person, moment.cameras, moment.size)):
         write_image(file, take(person, act, camera, light).image, synthetic=True)
 

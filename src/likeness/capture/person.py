@@ -17,7 +17,7 @@ from likeness.capture.maps import rest_positions
 from likeness.capture.parts import Part
 from likeness.capture.skin import linear_to_srgb, paint_skin, srgb_to_linear
 
-PERSON_VERSION = 2
+PERSON_VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Scene:
     """(T,) uint8 of `Material`."""
     corners_uv: np.ndarray
     """(B, 3, 2) float32 of the first B triangles, which are the body's."""
+    hair_start: int
+    """Where the hair's vertices begin: two a point, the ribbon's edges."""
     transforms: np.ndarray
     """(53, 4, 4) bones, rest to pose."""
     joints: np.ndarray
@@ -73,8 +75,18 @@ def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: floa
     kinds += [np.full(len(triangles[k]), Material.EYE, np.uint8) for k in (1, 2)]
     kinds.append(np.full(len(triangles[3]), Material.HAIR, np.uint8))
     joints = np.einsum("bij,bj->bi", transforms[:, :3, :3], person.skeleton.joints) + transforms[:, :3, 3]
-    stacked = (np.concatenate([part[k] for part in parts]).astype(np.float32) for k in range(3))
-    return Scene(*stacked, np.concatenate(triangles), np.concatenate(kinds), corners_uv, transforms, joints)
+    vertices, normals, local = (np.concatenate([part[k] for part in parts]).astype(np.float32) for k in range(3))
+    return Scene(
+        vertices,
+        normals,
+        local,
+        np.concatenate(triangles),
+        np.concatenate(kinds),
+        corners_uv,
+        int(starts[3]),
+        transforms,
+        joints,
+    )
 
 
 @functools.cache

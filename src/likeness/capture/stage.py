@@ -14,7 +14,7 @@ from likeness.capture.light import Light
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person
 from likeness.capture.scene import Material, Scene, assemble
-from likeness.capture.shading import ShadowMap, hits, part_labels, shade, texel_places
+from likeness.capture.shading import Hits, ShadowMap, hits, part_labels, shade, texel_places
 from likeness.capture.skin import linear_to_srgb
 from likeness.geometry.camera import Camera, look_at
 from likeness.render.rasterise import Raster, rasterise
@@ -141,12 +141,24 @@ def take(
     cover = np.zeros(large.size[0] * large.size[1], np.float32)
     cover[found.pixels] = 1
     radiance, cover = (_shrink(values.reshape(*large.size, -1)) for values in (radiance, cover))
-    return _truth(person, scene, camera, places, radiance, cover, _develop(radiance, light, seed))
+    image = _develop(radiance, light, seed)
+    return _truth(person, _shown(scene, found), camera, places, radiance, cover, image)
+
+
+def _shown(scene: Scene, found: Hits) -> Scene:
+    """The scene without the pieces of hair that no sample of the picture shows."""
+    kept = scene.materials != Material.HAIR
+    kept[found.triangles] = True
+    return replace(scene, triangles=scene.triangles[kept], materials=scene.materials[kept])
 
 
 def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image) -> Frame:
     height, width = camera.size
     small = places * np.array([1 / SUPERSAMPLE, 1 / SUPERSAMPLE, 1], np.float32)
+    # Ribbons are drawn a sample wide; at pixel centres they must be a pixel wide to leave no holes.
+    pairs = small[scene.hair_start :].reshape(-1, 2, 3)
+    middle = pairs.mean(1, keepdims=True)
+    pairs[:] = middle + SUPERSAMPLE * (pairs - middle)
     raster = rasterise(torch.from_numpy(small)[None], torch.from_numpy(scene.triangles), camera.size)
     found = hits(raster)
     parts = np.zeros(height * width, np.uint8)
