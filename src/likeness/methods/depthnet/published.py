@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from likeness.engine import Run, load_tensors, load_weights
 from likeness.errors import UserError
-from likeness.methods.depthnet.aign import AignGenerator, SpectralCritic
+from likeness.methods.depthnet.aign import AignGenerator, Placement, SpectralCritic
 from likeness.methods.depthnet.networks import Critic, FixedAffineGenerator, Generator, LearnedAffineGenerator
 
 SHIPPED = "weights/depthnet_gan_synthetic.safetensors"
@@ -71,7 +71,7 @@ def load_network(path: str | Path | None = None, which: str = "last") -> Generat
         which: of a run, the checkpoint: `last`, `best` or an epoch.
     """
     source = Path(str(files("likeness.methods.depthnet") / SHIPPED)) if path is None else Path(path)
-    placement = "original"
+    placement: Placement = "original"
     if source.is_dir():
         run = Run.open(source)
         placement = run.header()["config"].get("heatmaps", placement)
