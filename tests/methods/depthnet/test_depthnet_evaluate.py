@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from likeness.engine import train
 from likeness.errors import UserError
 from likeness.formats.depthnet3dfaw import load_archive
+from likeness.methods.depthnet.aign import heat_maps
 from likeness.methods.depthnet.config import DepthConfig
 from likeness.methods.depthnet.evaluate import EvaluateConfig, evaluate
 from likeness.methods.depthnet.figures import FiguresConfig, figures
@@ -72,3 +74,14 @@ def test_row_17_figures(prepared, tmp_path, capsys, with_mofa):
     np.savez(tmp_path / "a.npz", preds=rng.random((3, 3, 66)))
     with pytest.raises(UserError, match="expected"):
         figures(config)
+
+
+def test_centred_heat_maps_put_the_peak_on_the_landmark():
+    xy = torch.tensor([[[0.5, 0.25], [0.0, 0.0], [0.999, 0.5], [-0.2, 0.5]]])
+    maps = heat_maps(xy, "centred")
+    peaks = [divmod(int(index), 128) for index in maps[0].flatten(1).argmax(1)[:3]]
+    assert peaks == [(32, 64), (0, 0), (64, 127)]
+    assert maps[0, 3].sum() == 0
+    torch.testing.assert_close(maps[0, 0].sum(), torch.tensor(1.0))
+    with pytest.raises(ValueError, match="out is"):
+        heat_maps(xy, out=torch.zeros(1, 3, 128, 128))

@@ -1,7 +1,6 @@
 """Presets, guards, pairing, resume, and the files of a run."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from likeness.media.image import read_uint8
 from likeness.methods.depthnet.config import AIGN_PRESETS, PRESETS, AignConfig, DepthConfig, original_name
 from likeness.methods.depthnet.data import PairBatches
 from likeness.methods.depthnet.method import AignStage, DepthStage
+from likeness.methods.depthnet.published import load_network
 
 
 def run_depth(prepared, tmp_path, name="run", **options):
@@ -136,7 +136,10 @@ def test_aign_trains(prepared, tmp_path, mode):
     config = AignConfig(
         data=prepared, experiment_dir=tmp_path, epochs=1, max_updates=2, batch_size=4, visuals_every=0, gan_mode=mode,
         dnorm=0.1, spectral=mode == "wgan", validate_every=0, accelerator="cpu", update_g_every=2,
+        heatmaps="centred" if mode == "wgan" else "original",
     )  # fmt: skip
     run = train(AignStage, config, method="depthnet", stage="aign", argv=["test"])
     assert (run.folder / "results.txt").read_text().startswith("epoch,train_g_loss,train_l1")
-    assert dataclasses.asdict(config)["lamb"] == 10.0
+    assert config.lamb == 10.0
+    # What the run was trained with is what it is evaluated with.
+    assert load_network(run.folder).placement == config.heatmaps

@@ -15,6 +15,8 @@ KERNEL = 8
 CONVOLUTIONS = ((66, 66, 2), (66, 64, 2), (64, 64, 1), (64, 128, 2), (128, 128, 1), (128, 256, 2), (256, 256, 1))
 """Input channels, output channels and stride of the seven convolutions."""
 
+Placement = Literal["original", "centred"]
+
 
 class Shape(NamedTuple):
     """AIGN's answer for one face."""
@@ -33,7 +35,7 @@ def gaussian_kernel() -> Tensor:
     return (kernel / kernel.sum()).float()
 
 
-def heat_maps(xy: Tensor, placement: Literal["original", "centred"] = "original", out: Tensor | None = None) -> Tensor:
+def heat_maps(xy: Tensor, placement: Placement = "original", out: Tensor | None = None) -> Tensor:
     """One 128x128 map a landmark, (N, 66, 128, 128), from (N, 66, 2) in units of the picture.
 
     "original" keeps what the published networks were trained with: the peak one pixel up and left of the landmark, the
@@ -73,8 +75,9 @@ def heat_maps(xy: Tensor, placement: Literal["original", "centred"] = "original"
 class AignGenerator(nn.Module):
     """Heat maps (N, 66, 128, 128) to a shape, its pose and a camera; state keys as published."""
 
-    def __init__(self):
+    def __init__(self, placement: Placement = "original"):
         super().__init__()
+        self.placement: Placement = placement
         layers: list[nn.Module] = []
         for before, after, stride in CONVOLUTIONS:
             layers += [nn.Conv2d(before, after, 3, stride, 1), BatchNorm2d(after), nn.ReLU()]
@@ -85,6 +88,10 @@ class AignGenerator(nn.Module):
         self.T_model = nn.Linear(512, 3)
         self.f_model = nn.Linear(512, 2)
         self.c_model = nn.Linear(512, 2)
+
+    def of_landmarks(self, xy: Tensor) -> Shape:
+        """The shape of landmarks (N, 66, 2), by heat maps placed as the network knows them."""
+        return self(heat_maps(xy, self.placement).to(self.alpha_model.weight.dtype))
 
     def heads(self, maps: Tensor) -> dict[str, Tensor]:
         """The five heads' outputs by their published names."""

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
+from likeness.methods.depthnet.aign import Placement
 from likeness.methods.depthnet.losses import GanMode
 
 
@@ -83,7 +83,7 @@ class AignConfig(LandmarkConfig):
     """Weight of the projection's L1 loss."""
     gan_mode: GanMode = "lsgan"
     """How the critic's scores become losses."""
-    heatmaps: Literal["original", "centred"] = "original"
+    heatmaps: Placement = "original"
     """Placement of the heat maps: as the published networks know them, or with the peak on the landmark."""
 
 

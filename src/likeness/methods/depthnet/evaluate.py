@@ -14,7 +14,7 @@ from likeness.errors import UserError
 from likeness.files import atomic_path
 from likeness.formats.depthnet3dfaw import ORIENTATIONS, LandmarkArchive, load_archive
 from likeness.methods.depthnet.affine import apply_affine, fit_affine
-from likeness.methods.depthnet.aign import AignGenerator, heat_maps
+from likeness.methods.depthnet.aign import AignGenerator
 from likeness.methods.depthnet.data import synthetic_split
 from likeness.methods.depthnet.networks import Generator
 from likeness.methods.depthnet.published import load_network
@@ -228,9 +228,7 @@ def _predictor(
 
 
 def _aign_depths(network: AignGenerator, xy: Tensor) -> Tensor:
-    kind = network.alpha_model.weight.dtype
-    parts = [network(heat_maps(part).to(kind)).x3d[:, 2] for part in xy.split(FACES_AT_ONCE)]
-    return torch.cat(parts)
+    return torch.cat([network.of_landmarks(part).x3d[:, 2] for part in xy.split(FACES_AT_ONCE)])
 
 
 def _aign_corr(depth: np.ndarray, faces: LandmarkArchive) -> str:

@@ -10,7 +10,7 @@ from likeness.engine import Batches, Context, EpochReport, OptimizerSpec, Run, S
 from likeness.files import atomic_path
 from likeness.methods.depthnet import losses
 from likeness.methods.depthnet.affine import apply_affine, fit_affine
-from likeness.methods.depthnet.aign import AignGenerator, SpectralCritic, aign_critic_input, heat_maps
+from likeness.methods.depthnet.aign import AignGenerator, Shape, SpectralCritic, aign_critic_input
 from likeness.methods.depthnet.config import AignConfig, DepthConfig, LandmarkConfig
 from likeness.methods.depthnet.data import SPLITS, PairBatch, PairBatches, open_split, synthetic_split
 from likeness.methods.depthnet.networks import Critic, FixedAffineGenerator, LearnedAffineGenerator, critic_input
@@ -138,7 +138,10 @@ class AignStage(_LandmarkStage):
 
     def __init__(self, config: AignConfig):
         super().__init__(config)
-        self.networks = {"generator": AignGenerator(), "critic": SpectralCritic() if config.spectral else Critic()}
+        self.networks = {
+            "generator": AignGenerator(config.heatmaps),
+            "critic": SpectralCritic() if config.spectral else Critic(),
+        }
 
     def updates(self) -> dict[str, UpdateSpec]:
         return {
@@ -149,7 +152,7 @@ class AignStage(_LandmarkStage):
 
     def step(self, batch: PairBatch, ctx: Context) -> None:
         config, critic = self.config, self.networks["critic"]
-        shape = self.networks["generator"](heat_maps(batch.source_xy, config.heatmaps))
+        shape = self.shape(batch.source_xy)
         terms = {
             "g_loss": losses.adversarial(critic(shape.x3d), True, config.gan_mode),
             "l1": (shape.projection - batch.source_xy.transpose(1, 2)).abs().mean(),
@@ -167,6 +170,12 @@ class AignStage(_LandmarkStage):
         if config.dnorm > 0:
             ctx.update("penalty", {"dnorm_x": losses.gradient_penalty(critic, real)})
 
+    def shape(self, xy: Tensor) -> Shape:
+        """The generator's shape of landmarks (N, 66, 2)."""
+        generator = self.networks["generator"]
+        assert isinstance(generator, AignGenerator)
+        return generator.of_landmarks(xy)
+
     def critic_terms(self, fake: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
         """The critic's losses on real and on fake shapes (N, 3, 66)."""
         critic, mode = self.networks["critic"], self.config.gan_mode
@@ -175,7 +184,7 @@ class AignStage(_LandmarkStage):
 
     def measure(self, batch: PairBatch, ctx: Context) -> dict[str, Tensor]:
         config, critic = self.config, self.networks["critic"]
-        shape = self.networks["generator"](heat_maps(batch.source_xy, config.heatmaps))
+        shape = self.shape(batch.source_xy)
         on_real, on_fake = self.critic_terms(shape.x3d, aign_critic_input(batch.target_xy, batch.target_depth))
         residual = shape.projection - batch.source_xy.transpose(1, 2)
         return {
@@ -187,7 +196,7 @@ class AignStage(_LandmarkStage):
 
     def visuals(self, batch: PairBatch, ctx: Context) -> dict[str, Tensor]:
         source, target = batch.source_xy[:1], batch.target_xy[:1]
-        shape = self.networks["generator"](heat_maps(source, self.config.heatmaps))
+        shape = self.shape(source)
         depth = shape.x3d[:, 2]
         predicted = apply_affine(fit_affine(source, depth, target), source, depth)
         faces = (source, depth, batch.source_depth[:1], target, batch.target_depth[:1], predicted)

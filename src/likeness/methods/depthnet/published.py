@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from likeness.engine import Run, load_tensors, load_weights
 from likeness.errors import UserError
-from likeness.methods.depthnet.aign import AignGenerator, SpectralCritic
+from likeness.methods.depthnet.aign import AignGenerator, Placement, SpectralCritic
 from likeness.methods.depthnet.networks import Critic, FixedAffineGenerator, Generator, LearnedAffineGenerator
 
 SHIPPED = "weights/depthnet_gan_synthetic.safetensors"
@@ -71,8 +71,11 @@ def load_network(path: str | Path | None = None, which: str = "last") -> Generat
         which: of a run, the checkpoint: `last`, `best` or an epoch.
     """
     source = Path(str(files("likeness.methods.depthnet") / SHIPPED)) if path is None else Path(path)
+    placement: Placement = "original"
     if source.is_dir():
-        checkpoints = Run.open(source).checkpoints
+        run = Run.open(source)
+        placement = run.header()["config"].get("heatmaps", placement)
+        checkpoints = run.checkpoints
         source = checkpoints.path(checkpoints.find(which), "generator")
     content = load_tensors(source)
     plain = isinstance(content, Mapping) and content and all(isinstance(value, Tensor) for value in content.values())
@@ -81,6 +84,8 @@ def load_network(path: str | Path | None = None, which: str = "last") -> Generat
     if architecture == "cyclegan":
         raise UserError("holds a CycleGAN of repair, expected a generator of DepthNet or AIGN", path=source)
     network = GENERATORS[architecture]()
+    if isinstance(network, AignGenerator):
+        network.placement = placement
     load_weights(network, state, source)
     return network.eval()
 
