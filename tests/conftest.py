@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Bit-identity holds at one thread count; tests run one in each worker, and so do the processes they start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -25,3 +28,12 @@ def parity_dir() -> Path:
 def data_dir() -> Path:
     """The folder of real inputs (`LIKENESS_DATA_DIR`)."""
     return _folder("LIKENESS_DATA_DIR", SHARED / "data")
+
+
+def pytest_collection_modifyitems(items):
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and torch finds none"))

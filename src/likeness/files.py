@@ -34,7 +34,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~_UMASK)
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
@@ -84,7 +84,7 @@ def _explained(error: OSError, path: Path) -> OSError | UserError:
     return error
 
 
-def _umask() -> int:
+def _read_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -96,3 +96,7 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+# Read once: reading means setting it, which two threads must not do at the same time.
+_UMASK = _read_umask()

@@ -1,1 +1,1 @@
-"""Images, videos, figures, the HTML report."""
+"""Images, videos, figures and the HTML page."""

@@ -1,1 +1,1 @@
-"""Measures, one file each, each tested against its reference implementation."""
+"""Measures of pictures, identities, poses and depths: one file each, each held to a reference implementation."""

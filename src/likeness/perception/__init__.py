@@ -1,1 +1,1 @@
-"""Faces, landmarks, head pose, segmentation, identity and bodies from real pixels."""
+"""Faces, landmarks, head pose, masks, identities and bodies from real pixels."""

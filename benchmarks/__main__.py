@@ -1,0 +1,45 @@
+"""Run the benchmarks and write RESULTS.md."""
+
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks import machine
+from likeness.files import write_text
+
+HERE = Path(__file__).parent
+HEADER = "| what | ours | baseline | its time | ratio | goal |\n|---|---|---|---|---|---|\n"
+
+
+def main(names: list[str]) -> None:
+    """Run the scripts `names`, or all, and replace their tables in RESULTS.md."""
+    torch.set_num_threads(1)
+    scripts = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+    unknown = set(names) - set(scripts)
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(scripts)}")
+    results = HERE / "RESULTS.md"
+    tables = _read(results)
+    for name in names or scripts:
+        load = os.getloadavg()[0]
+        rows = importlib.import_module(f"benchmarks.{name}").main()
+        text = f"{machine()}; load {load:.1f} before; {time.strftime('%Y-%m-%d')}\n\n{HEADER}"
+        tables[name] = text + "".join(row.line() + "\n" for row in rows)
+        print(f"## {name}\n\n{tables[name]}")
+        body = "".join(f"\n## {title}\n\n{table.strip()}\n" for title, table in sorted(tables.items()))
+        write_text(results, f"# Measured speed\n\nWritten by `python -m benchmarks`.\n{body}")
+
+
+def _read(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    parts = path.read_text(encoding="utf-8").split("\n## ")[1:]
+    return {part.split("\n", 1)[0].strip(): part.split("\n", 1)[1] for part in parts}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

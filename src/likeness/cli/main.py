@@ -1,0 +1,100 @@
+"""The `likeness` command: finds the verb, and shows a user's mistake without a traceback."""
+
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from likeness import __version__
+from likeness.cli.arguments import call
+from likeness.cli.train import train_command
+from likeness.engine.method import resolve
+from likeness.engine.trainer import Interrupted
+from likeness.errors import UserError
+from likeness.methods.registry import METHODS, method, methods
+
+COMMANDS = {
+    "demo": "likeness.cli.demo:demo",
+    "doctor": "likeness.cli.doctor:doctor",
+    "view": "likeness.viewer.view:view",
+    "extract heads": "likeness.perception.extract_heads:extract_heads",
+}
+"""Commands that belong to no method."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of `likeness`."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    console = Console(stderr=True, soft_wrap=True)
+    try:
+        run(words)
+    except UserError as error:
+        console.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
+        raise SystemExit(2) from None
+    except Interrupted as stopped:
+        console.print(_escaped(str(stopped)), highlight=False)
+        raise SystemExit(130) from None
+    except KeyboardInterrupt:
+        console.print("interrupted")
+        raise SystemExit(130) from None
+
+
+def run(words: list[str]) -> None:
+    """Carry out one command line (without the program's name)."""
+    if not words or words[0] in ("-h", "--help", "help"):
+        overview()
+        return
+    if words[0] == "--version":
+        print(__version__)
+        return
+    commands = COMMANDS | {name: target for entry in methods() for name, target in entry.commands.items()}
+    for length in (2, 1):
+        name = " ".join(words[:length])
+        if name in commands:
+            call(resolve(commands[name]), words[length:], f"likeness {name}")
+            return
+    verb = words[0]
+    verbs = {"train"} | {name for entry in methods() for name in entry.verbs}
+    follow = sorted(name.split()[1] for name in commands if name.startswith(f"{verb} "))
+    if verb not in verbs:
+        if follow:
+            raise UserError(f"`likeness {verb}` needs one of: {', '.join(follow)}")
+        known = ", ".join(sorted(verbs | {name.split()[0] for name in commands}))
+        raise UserError(f"there is no command {verb!r}: choose one of {known}")
+    if len(words) == 1 or words[1] not in METHODS:
+        able = [entry.name for entry in methods() if verb == "train" or verb in entry.verbs]
+        found = f", found {words[1]!r}" if len(words) > 1 else ""
+        raise UserError(f"`likeness {verb}` needs one of: {', '.join(able + follow)}{found}")
+    chosen, rest = method(words[1]), words[2:]
+    if chosen.compat is not None:
+        rest = resolve(chosen.compat)(verb, rest)
+    if verb == "train":
+        train_command(chosen, rest)
+    elif verb in chosen.verbs:
+        call(resolve(chosen.verbs[verb]), rest, f"likeness {verb} {chosen.name}")
+    else:
+        raise UserError(f"{chosen.name} has no `{verb}`; it has train, {', '.join(sorted(chosen.verbs))}")
+
+
+def overview() -> None:
+    """Print every command, with the methods that answer it."""
+    table = Table(title=f"likeness {__version__}", show_header=False, box=None)
+    known = methods()
+    for verb in sorted({"train"} | {name for entry in known for name in entry.verbs}):
+        able = [entry.name for entry in known if verb == "train" or verb in entry.verbs]
+        table.add_row(f"likeness {verb}", " | ".join(able))
+    for name in sorted(COMMANDS | {command: "" for entry in known for command in entry.commands}):
+        table.add_row(f"likeness {name}", "")
+    for entry in known:
+        table.add_row(entry.name, entry.summary)
+    Console().print(table)
+    print("Add --help to any of these.")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Layers whose parameters are predictions, as pure functions of (input, parameters), and the norms built on them.
+
+A predicted layer owns no parameters: its weight and bias arrive with the call, one set a person. An input of
+`B * T` images (T frames a person, person-major) uses every person's set T times.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPS = 1e-7
+"""Added to variances and to spectral norms throughout this method."""
+
+
+class Predicted(NamedTuple):
+    """One predicted parameter group."""
+
+    weight: Tensor
+    """Convolution: (B, out, in, k, k); norm: (B, C), already `1 +` the prediction."""
+    bias: Tensor
+    """(B, out) or (B, C)."""
+
+
+Predictions = Iterator[Predicted]
+"""Parameter groups in the order in which a generator's layers use them."""
+
+
+def adaptive_conv(x: Tensor, predicted: Predicted) -> Tensor:
+    """Convolve each person's images with that person's kernel.
+
+    Args:
+        x: (B * T, in, H, W).
+        predicted: weight (B, out, in, k, k), bias (B, out); k odd, "same" zero padding.
+
+    Returns:
+        (B * T, out, H, W).
+    """
+    weight, bias = predicted
+    people, out, inner, kernel, _ = weight.shape
+    count, _, height, width = x.shape
+    if kernel == 1:
+        pixels = x.reshape(people, count // people, inner, height * width)
+        mixed = torch.matmul(weight.reshape(people, 1, out, inner), pixels) + bias.reshape(people, 1, out, 1)
+        return mixed.reshape(count, out, height, width)
+    frames = count // people
+    grouped = x.reshape(people, frames, inner, height, width).transpose(0, 1).reshape(frames, -1, height, width)
+    mixed = F.conv2d(
+        grouped, weight.reshape(-1, inner, kernel, kernel), bias.reshape(-1), padding=kernel // 2, groups=people
+    )
+    return mixed.reshape(frames, people, out, height, width).transpose(0, 1).reshape(count, out, height, width)
+
+
+def adaptive_scale(x: Tensor, predicted: Predicted) -> Tensor:
+    """`x * weight + bias` with one weight and bias a person and channel: x (B * T, C, H, W), weight and bias (B, C)."""
+    people, channels = predicted.weight.shape
+    grouped = x.reshape(people, -1, channels, *x.shape[2:])
+    weight, bias = (p.reshape(people, 1, channels, 1, 1) for p in predicted)
+    return (grouped * weight + bias).reshape(x.shape)
+
+
+def _statistics(kind: str, channels: int, affine: bool) -> nn.Module:
+    if kind == "bn":
+        return nn.BatchNorm2d(channels, eps=EPS, affine=affine)
+    if kind == "in":
+        return nn.InstanceNorm2d(channels, eps=EPS, affine=affine)
+    if kind == "none":
+        return nn.Identity()
+    raise ValueError(f"unknown normalisation {kind!r}")
+
+
+class AdaptiveNorm(nn.Module):
+    """Normalise without affine parameters, then scale and shift with predicted ones."""
+
+    def __init__(self, kind: str, channels: int):
+        super().__init__()
+        self.norm_layer = _statistics(kind, channels, affine=False)
+
+    def forward(self, x: Tensor, predictions: Predictions) -> Tensor:
+        return adaptive_scale(self.norm_layer(x), next(predictions))
+
+
+class SpadeNorm(nn.Module):
+    """Normalise, then scale and shift by maps computed from a learned constant picture of features.
+
+    The two 1x1 convolutions that make the maps are predicted (`adaptive`) or learned; the scale map is stored minus
+    one. Source: Park et al., Semantic Image Synthesis with Spatially-Adaptive Normalization, with a constant as the
+    condition.
+    """
+
+    def __init__(self, kind: str, channels: int, spatial_size: int, adaptive: bool):
+        super().__init__()
+        self.pixel_feats = nn.Parameter(torch.empty(1, channels, spatial_size, spatial_size))
+        bound = 1 / (channels * spatial_size**2) ** 0.5
+        nn.init.uniform_(self.pixel_feats, -bound, bound)
+        self.norm_layer = _statistics(kind, channels, affine=False)
+        self.conv_weight = None if adaptive else nn.Conv2d(channels, channels, 1)
+        self.conv_bias = None if adaptive else nn.Conv2d(channels, channels, 1)
+
+    def maps(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
+        """Scale and shift -> two of (B, C, s, s) when predicted, (1, C, s, s) otherwise."""
+        if self.conv_weight is not None and self.conv_bias is not None:
+            return self.conv_weight(self.pixel_feats) + 1, self.conv_bias(self.pixel_feats)
+        scale, shift = next(predictions), next(predictions)
+        features = self.pixel_feats.expand(scale.weight.shape[0], -1, -1, -1)
+        return adaptive_conv(features, scale) + 1, adaptive_conv(features, shift)
+
+    def forward(self, x: Tensor, predictions: Predictions) -> Tensor:
+        scale, shift = self.maps(predictions)
+        grouped = self.norm_layer(x).reshape(scale.shape[0], -1, *x.shape[1:])
+        return (grouped * scale[:, None] + shift[:, None]).reshape(x.shape)
+
+
+def make_norm(kind: str, channels: int, spatial_size: int | None = None) -> nn.Module | None:
+    """The norm layer of that name, or None for `none`.
+
+    Names: none, bn, in, ada_bn, ada_in, ada_none, spade_bn, spade_in, ada_spade_bn, ada_spade_in; the spade ones need
+    the spatial size of their input.
+    """
+    if kind == "none":
+        return None
+    if "spade" in kind:
+        if spatial_size is None:
+            raise ValueError(f"{kind} needs the spatial size of its input")
+        return SpadeNorm(kind.rsplit("_", 1)[1], channels, spatial_size, adaptive=kind.startswith("ada_"))
+    if kind.startswith("ada_"):
+        return AdaptiveNorm(kind.removeprefix("ada_"), channels)
+    return _statistics(kind, channels, affine=True)
+
+
+def apply_norm(layer: nn.Module | None, x: Tensor, predictions: Predictions) -> Tensor:
+    """Call a layer made by `make_norm`, handing it the predictions if it uses any."""
+    if layer is None:
+        return x
+    if isinstance(layer, AdaptiveNorm | SpadeNorm):
+        return layer(x, predictions)
+    return layer(x)

@@ -1,0 +1,70 @@
+"""From identity embeddings to the parameters of a generator's adaptive layers."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from likeness.methods.bilayer.networks.adaptive import Predicted
+from likeness.methods.bilayer.networks.blocks import channels_at
+
+POOLED_SIZE = 32
+
+
+class Projector(nn.Module):
+    """For each level, a stack of three linear layers (no nonlinearity) for each parameter group.
+
+    An embedding (B, C, 8, 8) is pooled (or replicated) to s x s with `s = 32 * C_gen / C_emb` and cut into one row
+    per output channel of the generator's block; each stack maps a row to that channel's weights, bias last.
+
+    Args:
+        levels: number of generator blocks.
+        embedding_channels: (base, most) of the embedder's channel rule.
+        generator_channels: (base, most) of the generator's channel rule.
+        groups: "spade" for (norm2 scale, norm2 shift, skip, next norm1 scale, next norm1 shift), or "norm" for
+            (norm2, skip, next norm1).
+    """
+
+    def __init__(
+        self, levels: int, embedding_channels: tuple[int, int], generator_channels: tuple[int, int], groups: str
+    ):
+        super().__init__()
+        self.kinds = ("conv", "conv", "skip", "conv", "conv") if groups == "spade" else ("norm", "skip", "norm")
+        self.sizes: list[int] = []
+        self.rows: list[int] = []
+        blocks = []
+        for level in range(levels):
+            hidden = channels_at(levels - level, *embedding_channels)
+            inner = channels_at(levels - level, *generator_channels)
+            outer = channels_at(levels - level - 1, *generator_channels)
+            ratio = inner / hidden
+            embedded = channels_at(levels - level - 1, *embedding_channels)
+            self.sizes.append(int(POOLED_SIZE * ratio))
+            self.rows.append(int(embedded * ratio))
+            if self.rows[-1] != outer:
+                raise ValueError(
+                    f"level {level}: {embedded} embedding channels cannot parametrise {outer} generator channels"
+                )
+            width = embedded * self.sizes[-1] ** 2 // self.rows[-1]
+            outputs = {"conv": outer + 1, "skip": inner + 1, "norm": 2}
+            blocks.append(
+                nn.ModuleList(
+                    nn.Sequential(nn.Linear(width, hidden), nn.Linear(hidden, hidden), nn.Linear(hidden, outputs[kind]))
+                    for kind in self.kinds
+                )
+            )
+        self.fc_blocks = nn.ModuleList(blocks)
+
+    def forward(self, embeddings: Sequence[Tensor]) -> list[Predicted]:
+        """Embeddings of `levels` shapes (B, C_k, 8, 8) -> parameter groups in the generator's order of use."""
+        groups = []
+        for embedding, stacks, size, rows in zip(embeddings, self.fc_blocks, self.sizes, self.rows, strict=True):
+            pooled = F.adaptive_avg_pool2d(embedding, size).reshape(embedding.shape[0], rows, -1)
+            for kind, stack in zip(self.kinds, stacks, strict=True):  # type: ignore[arg-type]
+                predicted = stack(pooled)  # (B, rows, q)
+                weight, bias = predicted[..., :-1], predicted[..., -1]
+                if kind == "norm":
+                    groups.append(Predicted(weight[..., 0] + 1, bias))
+                else:
+                    groups.append(Predicted(weight[..., None, None], bias))
+        return groups

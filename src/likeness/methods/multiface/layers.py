@@ -1,0 +1,218 @@
+"""Building blocks of the deep appearance model: globally normalised weights, layers with a bias of each texel."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+SLOPE = 0.2
+"""Of every leaky rectifier."""
+
+
+class LinearWN(nn.Linear):
+    """y = g_o (W x)_o / ||W||_F + b, with one norm for the whole matrix."""
+
+    g: nn.Parameter
+
+    def __init__(self, inputs: int, outputs: int, slope: float = SLOPE):
+        super().__init__(inputs, outputs)
+        self.g = nn.Parameter(torch.empty(outputs))
+        _initialise(self.weight, inputs + outputs, 1, slope)
+        _finish(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Scaling the few outputs spares a copy of the matrix, which has millions of entries.
+        return F.linear(x, self.weight) * (self.g / _norm(self.weight)) + self.bias
+
+
+class Conv2dWN(nn.Conv2d):
+    """A convolution whose effective kernel is g_o W_o / ||W||_F."""
+
+    g: nn.Parameter
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, padding=1)
+        self.g = nn.Parameter(torch.empty(outputs))
+        _initialise(self.weight, inputs + outputs, kernel**2, SLOPE)
+        _finish(self)
+
+    def effective(self) -> Tensor:
+        """The kernel that is applied."""
+        return self.weight * (self.g / _norm(self.weight))[:, None, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.effective(), self.bias)
+
+
+class ConvTranspose2dWN(nn.ConvTranspose2d):
+    """A 4x4 transposed convolution of stride 2; the gain runs over the output channels (the kernel's second axis)."""
+
+    g: nn.Parameter
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 4, 2, padding=1)
+        self.g = nn.Parameter(torch.empty(outputs))
+        _initialise(self.weight, inputs + outputs, 4, SLOPE)
+        with torch.no_grad():
+            # All four phases start alike: the layer starts as nearest-neighbour upsampling.
+            taps = self.weight[:, :, 0::2, 0::2].clone()
+            for row, column in ((0, 1), (1, 0), (1, 1)):
+                self.weight[:, :, row::2, column::2] = taps
+        _finish(self)
+
+    def effective(self) -> Tensor:
+        """The kernel that is applied."""
+        return self.weight * (self.g / _norm(self.weight))[None, :, None, None]
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return F.conv_transpose2d(x, self.effective(), self.bias, 2, 1)
+
+
+class UpsampleConvWN(Conv2dWN):
+    """Nearest-neighbour upsampling by 2, then a 3x3 convolution (variant `bilinear`, named so by its authors)."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2))
+
+
+class TexelDeconv(nn.Module):
+    """Upsampling by 2 plus a learned bias (1, C, size, size) of each texel; size 1 makes it one a channel."""
+
+    def __init__(self, inputs: int, outputs: int, size: int, kind: type[nn.Module]):
+        super().__init__()
+        self.deconv = kind(inputs, outputs)
+        self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.deconv(x) + self.bias
+
+
+class DownBlock(nn.Module):
+    """Two 4x4 convolutions of stride 2, each with its rectifier and, for `res`, a residual 3x3 convolution."""
+
+    def __init__(self, inputs: int, outputs: int, residual: bool):
+        super().__init__()
+        self.conv1 = Conv2dWN(inputs, outputs, 4, 2)
+        self.conv2 = Conv2dWN(outputs, outputs, 4, 2)
+        self.res1 = Conv2dWN(outputs, outputs, 3) if residual else None
+        self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        for conv, residual in ((self.conv1, self.res1), (self.conv2, self.res2)):
+            x = F.leaky_relu(conv(x), SLOPE)
+            if residual is not None:
+                x = F.leaky_relu(residual(x) + x, SLOPE)
+        return x
+
+
+class UpBlock(nn.Module):
+    """Two texel-bias deconvolutions: size f to 2f to 4f.
+
+    Args:
+        inputs, hidden, outputs: channels before, between and after.
+        size: f, the side of the input.
+        residual: add the 3x3 convolutions of `res`.
+        kind: the upsampling layer.
+        texel_bias: one bias a texel; otherwise one a channel (variant `non`).
+        last: leave the output without its rectifier.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        size: int,
+        *,
+        residual: bool = False,
+        kind: type[nn.Module] = ConvTranspose2dWN,
+        texel_bias: bool = True,
+        last: bool = False,
+    ):
+        super().__init__()
+        self.last = last
+        self.conv1 = TexelDeconv(inputs, hidden, 2 * size if texel_bias else 1, kind)
+        self.conv2 = TexelDeconv(hidden, outputs, 4 * size if texel_bias else 1, kind)
+        self.res1 = Conv2dWN(hidden, hidden, 3) if residual else None
+        self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.leaky_relu(self.conv1(x), SLOPE)
+        if self.res1 is not None:
+            x = F.leaky_relu(self.res1(x) + x, SLOPE)
+        x = self.conv2(x)
+        if not self.last:
+            x = F.leaky_relu(x, SLOPE)
+        if self.res2 is not None:
+            x = self.res2(x) + x
+            if not self.last:
+                x = F.leaky_relu(x, SLOPE)
+        return x
+
+
+def initialise_plain(conv: nn.Conv2d) -> nn.Conv2d:
+    """Start a convolution without weight norm from the same law, with gain 1 (a linear output)."""
+    _initialise(conv.weight, conv.in_channels + conv.out_channels, conv.kernel_size[0] * conv.kernel_size[1], 1.0)
+    if conv.bias is not None:
+        nn.init.zeros_(conv.bias)
+    return conv
+
+
+def fold(module: nn.Module) -> nn.Module:
+    """A plain copy of `module` for inference: norms and gains go into kernels, channel biases into texel biases.
+
+    Outputs stay the same up to rounding; what it returns cannot be trained on.
+    """
+    folded: nn.Module
+    if isinstance(module, LinearWN):
+        folded = nn.Linear(module.in_features, module.out_features, device="meta")
+        folded.weight = _frozen(module.weight * (module.g / _norm(module.weight))[:, None])
+        folded.bias = _frozen(module.bias)
+        return folded
+    if isinstance(module, TexelDeconv):
+        folded = TexelDeconv.__new__(TexelDeconv)
+        nn.Module.__init__(folded)
+        folded.deconv = fold(module.deconv)
+        folded.bias = _frozen(module.bias + module.deconv.bias[None, :, None, None])  # type: ignore[index]
+        folded.deconv.bias = None
+        if isinstance(folded.deconv, nn.Sequential):
+            folded.deconv[1].bias = None
+        return folded
+    if isinstance(module, ConvTranspose2dWN):
+        folded = nn.ConvTranspose2d(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
+        folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
+        return folded
+    if isinstance(module, Conv2dWN):
+        kernel = module.kernel_size[0]
+        folded = nn.Conv2d(module.in_channels, module.out_channels, kernel, module.stride, padding=1, device="meta")
+        folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
+        return nn.Sequential(nn.Upsample(scale_factor=2), folded) if isinstance(module, UpsampleConvWN) else folded
+    folded = module.__class__.__new__(module.__class__)
+    folded.__dict__.update({key: value for key, value in module.__dict__.items()})
+    folded._modules = {name: None if child is None else fold(child) for name, child in module._modules.items()}
+    folded._parameters = {name: None if p is None else _frozen(p) for name, p in module._parameters.items()}
+    folded._buffers = dict(module._buffers)
+    return folded
+
+
+def _norm(weight: Tensor) -> Tensor:
+    # Row by row first: one sum over millions of float32 squares is off by 1e-4.
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
+
+
+def _frozen(value: Tensor) -> nn.Parameter:
+    return nn.Parameter(value.detach().clone(), requires_grad=False)
+
+
+def _initialise(weight: nn.Parameter, channels: int, area: int, slope: float) -> None:
+    bound = math.sqrt(3.0) * math.sqrt(2.0 / (1.0 + slope**2)) * math.sqrt(2.0 / (channels * area))
+    nn.init.uniform_(weight, -bound, bound)
+
+
+def _finish(layer: nn.Module) -> None:
+    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    nn.init.constant_(layer.g, float(_norm(layer.weight.detach())))  # type: ignore[arg-type]

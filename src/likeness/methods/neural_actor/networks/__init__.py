@@ -1,0 +1,1 @@
+"""Networks of the neural renderer and of the texture predictor."""

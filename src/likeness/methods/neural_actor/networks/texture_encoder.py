@@ -1,0 +1,75 @@
+"""The ResNet34 trunk that turns a texture map into a map of features (He et al., CVPR 2016, table 1)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+BLOCKS = (3, 4, 6, 3)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, values: Tensor) -> Tensor:
+        shortcut = values if self.downsample is None else self.downsample(values)
+        hidden = F.relu(self.bn1(self.conv1(values)))
+        return F.relu(self.bn2(self.conv2(hidden)) + shortcut)
+
+
+class Trunk(nn.Module):
+    """ResNet34 without pooling and classifier; `width` 64 and `blocks` (3, 4, 6, 3) are the published ones."""
+
+    def __init__(self, width: int = 64, blocks: tuple[int, ...] = BLOCKS):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        inputs = width
+        for level, count in enumerate(blocks):
+            outputs = width * 2**level
+            stages = [
+                BasicBlock(inputs if index == 0 else outputs, outputs, 2 if index == 0 and level > 0 else 1)
+                for index in range(count)
+            ]
+            self.add_module(f"layer{level + 1}", nn.Sequential(*stages))
+            inputs = outputs
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, texture: Tensor, levels: int) -> list[Tensor]:
+        """The first `levels` maps: conv1 (1/2), layer1 (1/4), layer2 (1/8), ..."""
+        maps = [F.relu(self.bn1(self.conv1(texture)))]
+        hidden = F.max_pool2d(maps[0], 3, 2, 1)
+        for level in range(1, levels):
+            hidden = getattr(self, f"layer{level}")(hidden)
+            maps.append(hidden)
+        return maps
+
+
+class TextureEncoder(nn.Module):
+    """Texture (B, 3, H, W) in [0, 1] -> features (B, C, H/2, W/2), row index growing with v.
+
+    With `levels` 1 to 5 the channels are width times 1, 2, 4, 8, 16.
+    """
+
+    def __init__(self, levels: int = 4, width: int = 64, blocks: tuple[int, ...] = BLOCKS):
+        super().__init__()
+        self.levels = levels
+        self.model = Trunk(width, blocks)
+        self.channels = width * 2 ** (levels - 1)
+
+    def forward(self, texture: Tensor) -> Tensor:
+        maps = self.model(texture, self.levels)
+        size = maps[0].shape[-2:]
+        resized = [maps[0]] + [F.interpolate(each, size, mode="bilinear", align_corners=True) for each in maps[1:]]
+        return torch.cat(resized, dim=1).flip(-2)

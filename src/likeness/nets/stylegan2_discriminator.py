@@ -1,0 +1,127 @@
+"""StyleGAN2's residual discriminator, optionally conditioned on a vector (GMPI's camera pose).
+
+Source: Karras et al. 2020, "residual discriminator"; the pose head is that of Zhao et al., ECCV 2022, section 3.3.
+Names, shapes and order are those of the published networks.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from likeness.nets.stylegan2 import CONV_CLAMP, EqualisedLinear, channels_at
+from likeness.nets.stylegan2_ops import (
+    bias_lrelu,
+    convolve,
+    minibatch_deviation,
+    normalise_second_moment,
+    resample_filter,
+)
+
+
+class EqualisedConv(nn.Module):
+    """Convolution with run-time weight scaling, bias, leaky ReLU, optional halving."""
+
+    resample_filter: Tensor
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, *, down: int = 1, bias: bool = True, clamp: float | None = None
+    ):
+        super().__init__()
+        self.down, self.clamp = down, clamp
+        self.register_buffer("resample_filter", resample_filter())
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
+        self.weight_gain = 1 / math.sqrt(inputs * size * size)
+
+    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+        """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
+        y = convolve(x, (self.weight * self.weight_gain).to(x.dtype), self.resample_filter, down=self.down)
+        return bias_lrelu(y, self.bias, gain=gain, clamp=self.clamp, linear=self.bias is None)
+
+
+class ResidualBlock(nn.Module):
+    """conv0, halving conv1 and a halving skip, each weighted sqrt(1/2)."""
+
+    resample_filter: Tensor
+
+    def __init__(self, inputs: int, outputs: int, *, first: bool, clamp: float | None):
+        super().__init__()
+        self.register_buffer("resample_filter", resample_filter())
+        if first:
+            self.fromrgb = EqualisedConv(3, inputs, 1, clamp=clamp)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, clamp=clamp)
+        self.conv1 = EqualisedConv(inputs, outputs, 3, down=2, clamp=clamp)
+        self.skip = EqualisedConv(inputs, outputs, 1, down=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        half = math.sqrt(0.5)
+        return self.conv1(self.conv0(x), gain=half) + self.skip(x, gain=half)
+
+
+class Epilogue(nn.Module):
+    """At 4x4: minibatch deviation, conv, fc, and the `out` vector."""
+
+    def __init__(self, channels: int, outputs: int, *, group: int, clamp: float | None):
+        super().__init__()
+        self.group = group
+        self.conv = EqualisedConv(channels + 1, channels, 3, clamp=clamp)
+        self.fc = EqualisedLinear(channels * 16, channels, linear=False)
+        self.out = EqualisedLinear(channels, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        extra = minibatch_deviation(x, self.group) if self.group else torch.zeros_like(x[:, :1])
+        y = self.conv(torch.cat([x, extra], dim=1))
+        return self.out(self.fc(y.flatten(1)))
+
+
+class Discriminator(nn.Module):
+    """Pictures in [-1, 1] (and a condition) -> realness logits.
+
+    Args:
+        resolution: side of the picture.
+        condition_dim: length of the condition, 0 for none. GMPI: 16 (world-to-camera) or 9 (its rotation).
+        embedding_dim: length of the condition's embedding.
+        group: minibatch-deviation group; 1 gives the constant 1e-4, 0 gives zeros.
+    """
+
+    def __init__(
+        self,
+        resolution: int,
+        *,
+        channel_base: int = 32768,
+        channel_max: int = 512,
+        condition_dim: int = 0,
+        embedding_dim: int = 16,
+        group: int = 4,
+        half_blocks: int = 4,
+    ):
+        super().__init__()
+        self.resolution, self.condition_dim, self.half_blocks = resolution, condition_dim, half_blocks
+        self.resolutions = [2**k for k in range(int(math.log2(resolution)), 2, -1)]
+        clamp = CONV_CLAMP if resolution > 128 else None
+        for r in self.resolutions:
+            inputs = channels_at(r, channel_base, channel_max)
+            outputs = channels_at(r // 2, channel_base, channel_max)
+            self.add_module(f"b{r}", ResidualBlock(inputs, outputs, first=r == resolution, clamp=clamp))
+        if condition_dim:
+            self.mapping = nn.Linear(condition_dim, embedding_dim)
+        last = channels_at(4, channel_base, channel_max)
+        self.b4 = Epilogue(last, embedding_dim if condition_dim else 1, group=group, clamp=clamp)
+
+    def forward(self, image: Tensor, condition: Tensor | None = None, half: torch.dtype | None = None) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1)."""
+        x = image
+        for level, r in enumerate(self.resolutions):
+            block = self.get_submodule(f"b{r}")
+            x = x.to(half if half is not None and level < self.half_blocks else torch.float32)
+            if level == 0:
+                x = block.fromrgb(x)
+            x = block(x)
+        scores = self.b4(x.float())
+        if not self.condition_dim:
+            return scores
+        if condition is None:
+            raise ValueError(f"this discriminator is conditioned on {self.condition_dim} numbers, none were given")
+        embedding = normalise_second_moment(self.mapping(condition))
+        return (scores * embedding).sum(dim=1, keepdim=True) / math.sqrt(embedding.shape[1])

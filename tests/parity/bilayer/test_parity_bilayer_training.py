@@ -1,0 +1,110 @@
+"""Three training steps of either stage on the engine's own updates against recorded losses, gradients and changes."""
+
+import numpy as np
+import pytest
+import torch
+
+from likeness.engine import Context, Updates
+from likeness.engine.averages import Averages
+from likeness.methods.bilayer import losses
+from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
+from likeness.methods.bilayer.method import BaseStage, EnhancerStage
+from likeness.methods.bilayer.model import Pairs
+
+
+def _stage(fixtures, kind, config):
+    stage = kind(config)
+    for network in stage.networks.values():
+        fixtures.fill(network)
+    stage.features = {}
+    for term, depth, prefix in (("G_VGG19", 19, "vgg19_imagenet."), ("G_VGGFace", 16, "vgg16_face.")):
+        network = losses.VggFeatures(depth, face=term == "G_VGGFace")
+        stage.features[term] = fixtures.fill(network, prefix).requires_grad_(False)
+    return stage
+
+
+def _check(fixtures, inputs_of, name, stage):
+    arrays = fixtures.load(name)
+    updates = Updates(stage.networks, stage.optimizers(), stage.updates())
+    ctx = Context(
+        updates,
+        Averages(stage.networks, stage.averages()),
+        seed=0,
+        splits=1,
+        device=torch.device("cpu"),
+        rank=0,
+        world=1,
+    )
+    trained = [n for n in stage.networks if f"grad_keys.{n}" in arrays.files]
+    before = {n: {k: p.detach().clone() for k, p in stage.networks[n].named_parameters()} for n in trained}
+    gradients: dict[str, dict] = {}
+
+    def keep(network):
+        def hook(*_):
+            parameters = stage.networks[network].named_parameters()
+            gradients.setdefault(network, {k: None if p.grad is None else p.grad.clone() for k, p in parameters})
+
+        return hook
+
+    for n in trained:
+        updates.optimizers[n].register_step_pre_hook(keep(n))
+    weights = {k: v for u in stage.updates().values() for k, v in u.weights.items()}
+    for network in stage.networks.values():
+        network.train()
+    for step, tolerance in enumerate((1e-4, 2e-3, 2e-2)):
+        batch = Pairs(**inputs_of(arrays, f"step{step}.in."))
+        ctx.begin(1, step, batch)
+        stage.step(batch, ctx)
+        ctx.finish()
+        for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
+            mine = float(ctx.latest[term]) * weights.get(term, 1.0)
+            assert mine == pytest.approx(recorded, rel=tolerance), (step, term)
+
+    compared = 0
+    for n in trained:
+        keys = arrays[f"grad_keys.{n}"].tolist()
+        recorded = dict(zip(keys, arrays[f"fixed.grad_norms.{n}"], strict=True))
+        largest = np.nanmax(list(recorded.values()))
+        deltas = dict(zip(keys, arrays[f"fixed.delta_norms.{n}"], strict=True))
+        for key, norm in recorded.items():
+            gradient = gradients[n][key]
+            if np.isnan(norm):
+                assert gradient is None, (n, key)
+                continue
+            mine = float(gradient.norm())
+            if norm >= 1e-3 * largest:
+                assert mine == pytest.approx(norm, rel=5e-3 if norm >= 1e-2 * largest else 2e-2), (n, key)
+            else:
+                assert mine <= 2e-3 * largest, (n, key)
+            if norm >= 1e-2 * largest:
+                moved = float((dict(stage.networks[n].named_parameters())[key] - before[n][key]).norm())
+                assert moved == pytest.approx(deltas[key], rel=5e-2), (n, key)
+            compared += 1
+            if f"step0.grad/{n}/{key}" in arrays.files:
+                expected = arrays[f"step0.grad/{n}/{key}"]
+                if np.abs(expected).max() >= 1e-5:
+                    error = np.abs(gradient.numpy() - expected).max()
+                    assert error <= 1e-2 * np.abs(expected).max(), (n, key)
+    assert compared > 50
+    assert any(g is not None and float(g.norm()) > 0 for g in gradients["discriminator"].values())
+    return arrays
+
+
+def _check_buffers(arrays, stage):
+    for key, (norm, _first) in zip(
+        arrays["fixed.buffer_keys"].tolist(), arrays["fixed.buffer_norm_first"], strict=True
+    ):
+        network, _, name = key.partition("/")
+        mine = float(stage.networks[network].get_buffer(name).norm())
+        assert mine == pytest.approx(norm, rel=5e-2, abs=5e-2), key
+
+
+def test_row_10_base_training_steps(fixtures, inputs_of):
+    config = BilayerConfig(image_size=64, enh_bottleneck_tensor_size=32, wpr_loss_weight=0.1)
+    stage = _stage(fixtures, BaseStage, config)
+    _check_buffers(_check(fixtures, inputs_of, "train_base_64", stage), stage)
+
+
+def test_row_11_enhancer_training_steps(fixtures, inputs_of):
+    stage = _stage(fixtures, EnhancerStage, EnhancerConfig(image_size=64, enh_bottleneck_tensor_size=32))
+    _check_buffers(_check(fixtures, inputs_of, "train_enhancer_64", stage), stage)
