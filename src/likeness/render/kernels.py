@@ -50,3 +50,8 @@ def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, dev
 def as_array(tensor: Tensor, dtype: type):
     """`tensor` as an argument for a kernel, without a copy: its last dimension holds the components of `dtype`."""
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
+
+
+def lanes(threads: int, device: torch.device) -> int:
+    """How many threads share an inner loop: `threads` on a GPU, 1 on a CPU, where each would cost a function call."""
+    return max(threads, 1) if device.type == "cuda" else 1

@@ -1,0 +1,237 @@
+"""The rasteriser's kernels: nearest triangle, weights and depth, and the weights' gradient. See `rasterise.py`.
+
+Loops over a picture's columns run inside a thread with a step of `lanes`: one lane on a CPU, where a thread is a function
+call, and one a pixel or so on a GPU.
+"""
+
+# mypy: ignore-errors
+# (Kernels are Warp's language, not typed Python.)
+
+import warp as wp
+
+from likeness.render.kernels import KERNEL_OPTIONS
+
+wp.set_module_options(KERNEL_OPTIONS)
+
+EMPTY = wp.constant(wp.int64(0x7FFFFFFFFFFFFFFF))
+# Bits of the positive infinity: positive floats order like the integers of the same bits.
+INFINITE = wp.constant(wp.int32(0x7F800000))
+
+
+@wp.func
+def _cross(ax: float, ay: float, bx: float, by: float):
+    return ax * by - ay * bx
+
+
+@wp.func
+def _sign(x: float):
+    return wp.where(x < 0.0, -1.0, 1.0)
+
+
+@wp.func
+def _edge_bias(ax: float, ay: float, bx: float, by: float, side: float):
+    # The top-left rule: a centre exactly on the edge a -> b counts as inside when this is negative.
+    left = (by - ay) * side < 0.0
+    top = by == ay and (bx - ax) * side > 0.0
+    return wp.where(left or top, -1.0e-37, 0.0)
+
+
+@wp.func
+def _grow(box: wp.vec4, x: float, y: float):
+    return wp.vec4(wp.min(box[0], x), wp.min(box[1], y), wp.max(box[2], x), wp.max(box[3], y))
+
+
+@wp.func
+def _grow_where_cut(box: wp.vec4, a: wp.vec3, b: wp.vec3, near: float):
+    # An edge through the near plane ends, in the picture, where it meets that plane.
+    out = box
+    if (a[2] < near) != (b[2] < near):
+        t = (near - a[2]) / (b[2] - a[2])
+        s = 1.0 - t
+        out = _grow(out, (s * a[0] * a[2] + t * b[0] * b[2]) / near, (s * a[1] * a[2] + t * b[1] * b[2]) / near)
+    return out
+
+
+@wp.func
+def _bounds(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, near: float):
+    box = wp.vec4(wp.inf, wp.inf, -wp.inf, -wp.inf)
+    if p0[2] >= near:
+        box = _grow(box, p0[0], p0[1])
+    if p1[2] >= near:
+        box = _grow(box, p1[0], p1[1])
+    if p2[2] >= near:
+        box = _grow(box, p2[0], p2[1])
+    box = _grow_where_cut(box, p0, p1, near)
+    box = _grow_where_cut(box, p1, p2, near)
+    box = _grow_where_cut(box, p2, p0, near)
+    return box
+
+
+@wp.kernel
+def find_nearest(
+    vertices: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array1d(dtype=wp.vec3i),
+    perspective: bool,
+    near: float,
+    lanes: int,
+    height: int,
+    width: int,
+    nearest: wp.array1d(dtype=wp.int64),
+):
+    b, t, lane = wp.tid()
+    corners = triangles[t]
+    p0 = vertices[b, corners[0]]
+    p1 = vertices[b, corners[1]]
+    p2 = vertices[b, corners[2]]
+    if not (wp.isfinite(p0) and wp.isfinite(p1) and wp.isfinite(p2)):
+        return
+    z_low = wp.min(p0[2], wp.min(p1[2], p2[2]))
+    z_high = wp.max(p0[2], wp.max(p1[2], p2[2]))
+    if z_high < near or (z_low < near and not perspective):
+        return
+    area = _cross(p1[0] - p0[0], p1[1] - p0[1], p2[0] - p0[0], p2[1] - p0[1])
+    if area == 0.0 or p0[2] == 0.0 or p1[2] == 0.0 or p2[2] == 0.0:
+        return
+    box = _bounds(p0, p1, p2, near)
+    left = int(wp.max(wp.ceil(box[0] - 0.5), 0.0))
+    top = int(wp.max(wp.ceil(box[1] - 0.5), 0.0))
+    right = int(wp.min(wp.floor(box[2] - 0.5), float(width - 1)))
+    bottom = int(wp.min(wp.floor(box[3] - 0.5), float(height - 1)))
+    if right < left or bottom < top:
+        return
+
+    side = _sign(area)
+    s0 = side * _sign(p0[2])
+    s1 = side * _sign(p1[2])
+    s2 = side * _sign(p2[2])
+    bias0 = _edge_bias(p1[0], p1[1], p2[0], p2[1], s0)
+    bias1 = _edge_bias(p2[0], p2[1], p0[0], p0[1], s1)
+    bias2 = _edge_bias(p0[0], p0[1], p1[0], p1[1], s2)
+    # What is linear in the picture: 1/depth under perspective, depth itself without.
+    scale = 1.0 / wp.abs(area)
+    q0 = wp.where(perspective, scale / wp.abs(p0[2]), scale * p0[2])
+    q1 = wp.where(perspective, scale / wp.abs(p1[2]), scale * p1[2])
+    q2 = wp.where(perspective, scale / wp.abs(p2[2]), scale * p2[2])
+    largest = wp.where(perspective, 1.0 / near, wp.inf)
+    first = top + (lane + lanes - top % lanes) % lanes
+    for i in range(first, bottom + 1, lanes):
+        y = float(i) + 0.5
+        y0 = p0[1] - y
+        y1 = p1[1] - y
+        y2 = p2[1] - y
+        row = (b * height + i) * width
+        for j in range(left, right + 1):
+            x = float(j) + 0.5
+            x0 = p0[0] - x
+            x1 = p1[0] - x
+            x2 = p2[0] - x
+            e0 = s0 * _cross(x1, y1, x2, y2)
+            e1 = s1 * _cross(x2, y2, x0, y0)
+            e2 = s2 * _cross(x0, y0, x1, y1)
+            if e0 > bias0 and e1 > bias1 and e2 > bias2:
+                q = e0 * q0 + e1 * q1 + e2 * q2
+                if q <= largest:
+                    bits = wp.cast(q, wp.int32)
+                    if perspective:
+                        bits = INFINITE - bits
+                    wp.atomic_min(nearest, row + j, (wp.int64(bits) << wp.int64(32)) | wp.int64(t))
+
+
+@wp.func
+def _scaled_weights(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, x: float, y: float, inverse_depths: wp.vec3):
+    x0 = p0[0] - x
+    x1 = p1[0] - x
+    x2 = p2[0] - x
+    y0 = p0[1] - y
+    y1 = p1[1] - y
+    y2 = p2[1] - y
+    return wp.vec3(
+        _cross(x1, y1, x2, y2) * inverse_depths[0],
+        _cross(x2, y2, x0, y0) * inverse_depths[1],
+        _cross(x0, y0, x1, y1) * inverse_depths[2],
+    )
+
+
+@wp.func
+def _inverse_depths(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, perspective: bool):
+    if perspective:
+        return wp.vec3(1.0 / p0[2], 1.0 / p1[2], 1.0 / p2[2])
+    return wp.vec3(1.0, 1.0, 1.0)
+
+
+@wp.kernel
+def resolve(
+    vertices: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array1d(dtype=wp.vec3i),
+    perspective: bool,
+    lanes: int,
+    nearest: wp.array3d(dtype=wp.int64),
+    triangle: wp.array3d(dtype=wp.int32),
+    barycentric: wp.array3d(dtype=wp.vec3),
+    depth: wp.array3d(dtype=wp.float32),
+):
+    b, i, lane = wp.tid()
+    y = float(i) + 0.5
+    for j in range(lane, nearest.shape[2], lanes):
+        key = nearest[b, i, j]
+        t = int(-1)
+        weights = wp.vec3(0.0, 0.0, 0.0)
+        z = float(0.0)
+        if key != EMPTY:
+            t = int(key)
+            corners = triangles[t]
+            p0 = vertices[b, corners[0]]
+            p1 = vertices[b, corners[1]]
+            p2 = vertices[b, corners[2]]
+            c = _scaled_weights(p0, p1, p2, float(j) + 0.5, y, _inverse_depths(p0, p1, p2, perspective))
+            # A centre inside can come out below 0 by a rounding error.
+            side = _sign(c[0] + c[1] + c[2])
+            c = wp.vec3(wp.max(c[0] * side, 0.0), wp.max(c[1] * side, 0.0), wp.max(c[2] * side, 0.0))
+            weights = c * (1.0 / (c[0] + c[1] + c[2]))
+            z = weights[0] * p0[2] + weights[1] * p1[2] + weights[2] * p2[2]
+        triangle[b, i, j] = t
+        barycentric[b, i, j] = weights
+        depth[b, i, j] = z
+
+
+@wp.kernel
+def barycentric_backward(
+    vertices: wp.array2d(dtype=wp.vec3),
+    triangles: wp.array1d(dtype=wp.vec3i),
+    perspective: bool,
+    lanes: int,
+    triangle: wp.array3d(dtype=wp.int32),
+    grad_barycentric: wp.array3d(dtype=wp.vec3),
+    grad_vertices: wp.array2d(dtype=wp.vec3),
+):
+    b, i, lane = wp.tid()
+    y = float(i) + 0.5
+    for j in range(lane, triangle.shape[2], lanes):
+        t = triangle[b, i, j]
+        if t >= 0:
+            g = grad_barycentric[b, i, j]
+            corners = triangles[t]
+            p0 = vertices[b, corners[0]]
+            p1 = vertices[b, corners[1]]
+            p2 = vertices[b, corners[2]]
+            x = float(j) + 0.5
+            r = _inverse_depths(p0, p1, p2, perspective)
+            c = _scaled_weights(p0, p1, p2, x, y, r)
+            # weights = c / total
+            inverse_total = 1.0 / (c[0] + c[1] + c[2])
+            mean = wp.dot(g, c) * inverse_total
+            gc0 = (g[0] - mean) * inverse_total * r[0]
+            gc1 = (g[1] - mean) * inverse_total * r[1]
+            gc2 = (g[2] - mean) * inverse_total * r[2]
+            gz = wp.vec3(0.0, 0.0, 0.0)
+            if perspective:
+                gz = wp.vec3(-gc0 * c[0], -gc1 * c[1], -gc2 * c[2])
+            x0 = p0[0] - x
+            x1 = p1[0] - x
+            x2 = p2[0] - x
+            y0 = p0[1] - y
+            y1 = p1[1] - y
+            y2 = p2[1] - y
+            wp.atomic_add(grad_vertices, b, corners[0], wp.vec3(gc2 * y1 - gc1 * y2, gc1 * x2 - gc2 * x1, gz[0]))
+            wp.atomic_add(grad_vertices, b, corners[1], wp.vec3(gc0 * y2 - gc2 * y0, gc2 * x0 - gc0 * x2, gz[1]))
+            wp.atomic_add(grad_vertices, b, corners[2], wp.vec3(gc1 * y0 - gc0 * y1, gc0 * x1 - gc1 * x0, gz[2]))
