@@ -16,12 +16,11 @@ import numpy as np
 
 from likeness.errors import UserError
 from likeness.files import atomic_path
+from likeness.geometry.face_landmarks import to_66
 
 LANDMARKS = 66
 ORIENTATIONS = ("left", "center", "right")
 SPLIT_FILE = "list_valid_test.txt"
-INNER_MOUTH_CORNERS = (60, 64)
-"""What the 68 landmarks of iBUG have and the 66 of 3DFAW lack (0-based, of 68)."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +180,7 @@ def load_archive(path: str | Path, require: tuple[str, ...] = ()) -> LandmarkArc
                 f"{name} holds NaN or infinity, first in face {int(np.argmin(finite))}: remove it", path=path
             )
     if count == 68:
-        xy, depth = (np.delete(array, INNER_MOUTH_CORNERS, axis=1) for array in (xy, depth))
+        xy, depth = to_66(xy), to_66(depth[:, :, None])[:, :, 0]
     names = {}
     for name in ("ids", "orientations"):
         values = members.get(name)

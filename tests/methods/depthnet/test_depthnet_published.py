@@ -18,7 +18,7 @@ from likeness.methods.depthnet.published import load_generator, load_network, re
 from likeness.methods.depthnet.transfer import (
     ImportConfig,
     LayoutConfig,
-    export_original,
+    export_layout,
     import_published,
 )
 
@@ -92,7 +92,7 @@ def test_original_layout_comes_back_the_same(prepared, tmp_path):
     config = DepthConfig(data=prepared, experiment_dir=tmp_path, epochs=2, batch_size=8, dnorm=0.1, save_every=1)
     run = train(DepthStage, config, method="depthnet", stage="depth", argv=["test"])
     out = tmp_path / "results" / "exp"
-    export_original(LayoutConfig(run=run.folder, out=out))
+    export_layout(LayoutConfig(run=run.folder, out=out))
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
         "models/1.pkl", "models/2.pkl", "results.txt",
         "vis/train_1.png", "vis/train_2.png", "vis/valid_1.png", "vis/valid_2.png",

@@ -21,9 +21,7 @@ def recorded(gmpi_dir):
     def read(name: str):
         with np.load(gmpi_dir / f"{name}.npz") as archive:
             meta = json.loads(str(archive["meta"])) if "meta" in archive.files else {}
-            arrays = {
-                key: torch.from_numpy(archive[key].astype(np.float32)) for key in archive.files if key != "meta"
-            }
+            arrays = {key: torch.from_numpy(archive[key].astype(np.float32)) for key in archive.files if key != "meta"}
         return SimpleNamespace(meta=meta, **arrays)
 
     return read

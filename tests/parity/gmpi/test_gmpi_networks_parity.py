@@ -54,9 +54,7 @@ def test_N04_background_blend(recorded):
 
 @pytest.fixture(scope="module")
 def depth_generator(fill):
-    return fill(
-        MPIGenerator(64, z_dim=64, w_dim=64, channel_base=2048, channel_max=64, largest_alpha=32)
-    ).eval()
+    return fill(MPIGenerator(64, z_dim=64, w_dim=64, channel_base=2048, channel_max=64, largest_alpha=32)).eval()
 
 
 def test_N02_mapping_truncation_cutoff(recorded, depth_generator):

@@ -16,6 +16,7 @@ METHOD = Method(
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "import": f"{_HERE}.transfer:import_published",
         "figures": f"{_HERE}.figures:figures",
+        "export": f"{_HERE}.transfer:export_layout",
     },
     compat=f"{_HERE}.compat:rewrite",
 )

@@ -1,6 +1,5 @@
 """Configurations of DepthNet's stages `depth` and `aign`, and the presets of the five experiments."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +15,8 @@ class LandmarkConfig(EngineConfig):
 
     data: Path = Path("3dfaw")
     """Folder of `train.npz` and `valid.npz`, as `likeness prepare depthnet` writes them."""
+    synthetic: int = 0
+    """Train on so many synthetic faces instead, cut square around their landmarks as photographs are."""
     epochs: int = 100
     """Epochs to train in all, those of an earlier start included."""
     batch_size: int = 32
@@ -24,6 +25,8 @@ class LandmarkConfig(EngineConfig):
     """A checkpoint every so many epochs; the last is always kept."""
     lr: float = 2e-4
     """Adam's learning rate, of both networks."""
+    lr_decay_epochs: int = 0
+    """Over the last so many epochs the learning rate falls to zero, linearly."""
     beta1: float = 0.5
     """Adam's first moment."""
     beta2: float = 0.999
@@ -97,9 +100,10 @@ PRESETS: dict[str, DepthConfig] = {
         _experiment("exp1_lamb1_sd5_wgan_dnorm0.1_learnm", dnorm=0.1, learn_m=True, save_every=5),
         _experiment("exp1_lamb1_sd5_nogan_sigma0.05_fixm", gan=False, sigma=0.05, save_every=10),
         _experiment("exp1_lamb1_sd5_wgan_dnorm0.1_sigma0.05_fixm", dnorm=0.1, sigma=0.05, save_every=5),
+        _experiment("shipped", synthetic=20_000, spectral=True, epochs=30, lr_decay_epochs=15),
     )
 }
-"""Experiments 1 to 4 and the two sigma variants, by the names of their results."""
+"""Experiments 1 to 4 and the two sigma variants, by their results' names; and `shipped`, how our weights were made."""
 
 AIGN_PRESETS: dict[str, AignConfig] = {"exp1_lamb100": AignConfig(experiment_name="exp1_lamb100", lamb=100.0)}
 """Experiment 5."""
@@ -114,8 +118,3 @@ def original_name(script: str) -> str:
     raise UserError(
         f"{script} is no script of the five experiments; presets are {', '.join((*PRESETS, *AIGN_PRESETS))}"
     )
-
-
-def with_data(config: LandmarkConfig, data: Path) -> LandmarkConfig:
-    """The same configuration on other data."""
-    return dataclasses.replace(config, data=data)

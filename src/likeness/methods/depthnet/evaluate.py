@@ -15,6 +15,7 @@ from likeness.files import atomic_path
 from likeness.formats.depthnet3dfaw import ORIENTATIONS, LandmarkArchive, load_archive
 from likeness.methods.depthnet.affine import apply_affine, fit_affine
 from likeness.methods.depthnet.aign import AignGenerator, heat_maps
+from likeness.methods.depthnet.data import synthetic_split
 from likeness.methods.depthnet.networks import Generator
 from likeness.methods.depthnet.published import load_network
 
@@ -34,6 +35,8 @@ class EvaluateConfig:
     """Of a run: `last`, `best` or an epoch."""
     data: Path | None = None
     """Folder of `valid.npz` and `test.npz`; by default the one that the run was trained on."""
+    synthetic: int = 0
+    """Take so many synthetic faces instead, cut as those of the shipped weights' training, but none of them."""
     dump_depths: Path | None = None
     """Write the test faces' depths to this `.npz` instead: `preds` (n, n, 66), of source i given target j."""
     aign_text: Literal["common", "original"] = "common"
@@ -53,6 +56,9 @@ class Pairs:
 def evaluate(config: EvaluateConfig) -> None:
     """Print the statistics of the validation and test faces, or dump the test faces' depths."""
     network = load_network(config.run, config.checkpoint)
+    if config.synthetic:
+        print(synthetic_statistics(network, synthetic_split("test", config.synthetic, seed=0)), end="")
+        return
     data = config.data or _data_of(config.run)
     test_file = data / "test.npz"
     if config.dump_depths is not None:
@@ -129,6 +135,34 @@ def test_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) 
 
 
 test_statistics.__test__ = False  # type: ignore[attr-defined]
+
+
+def synthetic_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) -> str:
+    """DepthCorr and keypoint error where each of n faces is the source once, with what bounds the error on both sides.
+
+    Below, the affine of true depth; above, the best affine of x and y alone. The error of depth itself is in units of
+    the picture, after taking its mean away, as the truth has none.
+    """
+    n = len(faces)
+    with torch.inference_mode():
+        xy, true = torch.from_numpy(faces.xy), torch.from_numpy(faces.depth)
+        target = xy.roll(1, 0)
+        predict = _predictor(network, xy)
+        depth, affine = predict(torch.arange(n), torch.arange(n).roll(1))
+        flat = torch.zeros_like(depth)
+        fits = {
+            "kp error": (affine if affine is not None else fit_affine(xy, depth, target), depth),
+            "kp error of true depth": (fit_affine(xy, true, target), true),
+            "kp error of x and y alone": (fit_affine(xy, flat, target), flat),
+        }
+        lines = [f"faces: {n}\nDepthCorr:\n{depth_corr(depth.numpy(), faces.depth)!r}\n"]
+        for name, (fitted, z) in fits.items():
+            errors = (target - apply_affine(fitted, xy, z)).square().mean((1, 2)).double().numpy()
+            lines.append(f"{name}: {_mean_and_spread(errors)}\n")
+        centred, truth = depth - depth.mean(1, keepdim=True), true - true.mean(1, keepdim=True)
+        lines.append(f"depth error (rms): {float((centred - truth).square().mean().sqrt())!r}\n")
+        lines.append(f"true depth (rms): {float(truth.square().mean().sqrt())!r}\n")
+    return "".join(lines)
 
 
 def aign_statistics(network: nn.Module, faces: LandmarkArchive) -> str:

@@ -1,7 +1,7 @@
 """The stages `depth` (DepthNet, experiments 1 to 4) and `aign` (experiment 5): what happens in one training step."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.optim import Adam
@@ -12,7 +12,7 @@ from likeness.methods.depthnet import losses
 from likeness.methods.depthnet.affine import apply_affine, fit_affine
 from likeness.methods.depthnet.aign import AignGenerator, SpectralCritic, aign_critic_input, heat_maps
 from likeness.methods.depthnet.config import AignConfig, DepthConfig, LandmarkConfig
-from likeness.methods.depthnet.data import PairBatch, PairBatches, open_split
+from likeness.methods.depthnet.data import SPLITS, PairBatch, PairBatches, open_split, synthetic_split
 from likeness.methods.depthnet.networks import Critic, FixedAffineGenerator, LearnedAffineGenerator, critic_input
 from likeness.methods.depthnet.results import append_result, pair_strip
 
@@ -24,17 +24,26 @@ class _LandmarkStage(Stage):
 
     def __init__(self, config: LandmarkConfig):
         super().__init__(config)
-        self.archives = {split: open_split(config.data, split) for split in ("train", "valid")}
+        if config.synthetic:
+            self.archives = {split: synthetic_split(split, config.synthetic, config.seed) for split in SPLITS}
+        else:
+            self.archives = {split: open_split(config.data, split) for split in SPLITS}
 
-    def optimizers(self) -> dict[str, OptimizerSpec]:
-        return {name: OptimizerSpec(factory=self.adam(), networks=(name,)) for name in ("generator", "critic")}
-
-    def adam(self, weight_decay: float = 0.0) -> Callable[[Iterable[nn.Parameter]], Adam]:
-        """The factory of either optimiser; torch's fused kernel halves the time of a step."""
+    def optimizers(self, weight_decay: float = 0.0) -> dict[str, OptimizerSpec]:
         config = self.config
-        return lambda parameters: Adam(
-            parameters, config.lr, (config.beta1, config.beta2), weight_decay=weight_decay, fused=True
-        )
+        betas = (config.beta1, config.beta2)
+
+        def adam(parameters: Iterable[nn.Parameter]) -> Adam:
+            return Adam(parameters, config.lr, betas, weight_decay=weight_decay, fused=True)  # half a step's time
+
+        def falling(finished_epochs: int) -> float:
+            return min(1.0, (config.epochs - finished_epochs) / (config.lr_decay_epochs + 1))
+
+        schedule = falling if config.lr_decay_epochs else None
+        return {
+            name: OptimizerSpec(factory=adam, networks=(name,), schedule=schedule, per="epoch")
+            for name in ("generator", "critic")
+        }
 
     def batches(self, split: str, rank: int, world: int) -> Batches[PairBatch] | None:
         if split not in self.archives:
@@ -64,9 +73,8 @@ class DepthStage(_LandmarkStage):
             "critic": SpectralCritic() if config.spectral else Critic(),
         }
 
-    def optimizers(self) -> dict[str, OptimizerSpec]:
-        adam = self.adam(self.config.l2_decay)
-        return {name: OptimizerSpec(factory=adam, networks=(name,)) for name in ("generator", "critic")}
+    def optimizers(self, weight_decay: float = 0.0) -> dict[str, OptimizerSpec]:
+        return super().optimizers(self.config.l2_decay)
 
     def updates(self) -> dict[str, UpdateSpec]:
         return {

@@ -4,16 +4,17 @@ import dataclasses
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
+from safetensors.torch import save_file
 
 from likeness.engine import Checkpoints, OptimizerSpec, Run, Tag, Updates, load_weights
 from likeness.errors import UserError
 from likeness.files import atomic_path
 from likeness.methods.depthnet.config import AIGN_PRESETS, PRESETS, AignConfig, DepthConfig
-from likeness.methods.depthnet.published import ARCHITECTURES, build_networks, read_published
+from likeness.methods.depthnet.published import ARCHITECTURES, build_networks, load_network, read_published
 
 ORIGINAL_OPTIMIZERS = {"generator": "optim_g", "critic": "optim_d"}
 
@@ -70,17 +71,24 @@ def import_published(config: ImportConfig) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class LayoutConfig:
-    """Write a run as the original would have: models/<epoch>.pkl, results.txt, vis/."""
+    """Write a run in another layout."""
 
     run: Path
     """The run."""
     out: Path
-    """Folder to write, `<save_path>/<name>` of the original."""
+    """Folder to write (`original`: `<save_path>/<name>`), or the `.safetensors` file (`weights`)."""
+    layout: Literal["original", "weights"] = "original"
+    """`original`: models/<epoch>.pkl, results.txt, vis/; `weights`: the last generator alone, as the package has it."""
 
 
-def export_original(config: LayoutConfig) -> None:
-    """Write every finished checkpoint as a dict g, d, optim_g, optim_d, epoch (AIGN: a tuple g, d)."""
+def export_layout(config: LayoutConfig) -> None:
+    """Write every finished checkpoint as a dict g, d, optim_g, optim_d, epoch (AIGN: a tuple g, d), or bare weights."""
     run = Run.open(config.run)
+    if config.layout == "weights":
+        with atomic_path(config.out) as temporary:
+            save_file(load_network(config.run).state_dict(), temporary)
+        print(f"{config.out}: the generator of {config.run}")
+        return
     header = run.header()
     if header.get("method") != "depthnet" or header.get("stage") not in ("depth", "aign"):
         raise UserError("is no run of DepthNet or AIGN", path=config.run)

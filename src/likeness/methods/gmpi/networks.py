@@ -210,7 +210,9 @@ class MPIGenerator(nn.Module):
         tokens = None
         if self.variant == "tokens" and len(depths) != TOKENS:
             if token_depths is None:
-                raise ValueError(f"{len(depths)} planes from {TOKENS} tokens: say at which depths the tokens were trained")
+                raise ValueError(
+                    f"{len(depths)} planes from {TOKENS} tokens: say at which depths the tokens were trained"
+                )
             tokens = token_interpolation(token_depths, depths)
         colours, maps = self.synthesis(ws, scaled, noise, half, tokens, chunk)
         colours, maps = activate(colours, self.activation), activate(maps, self.activation)
