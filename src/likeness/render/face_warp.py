@@ -11,8 +11,9 @@ import numpy as np
 import warp as wp
 
 from likeness.render.face_triangles import FACE_TRIANGLES
+from likeness.render.kernels import KERNEL_OPTIONS
 
-wp.config.quiet = True
+wp.set_module_options(KERNEL_OPTIONS)
 
 SUBPIXELS = 256
 """Screen vertices lie on a lattice of 1/256 pixel, so that coverage is decided in exact integers."""
@@ -193,7 +194,9 @@ def _cover(
                 key = wp.int64(t + 1)
                 if by_depth != 0:
                     near = (
-                        wp.float64(w0) * nearness[t, 0] + wp.float64(w1) * nearness[t, 1] + wp.float64(w2) * nearness[t, 2]
+                        wp.float64(w0) * nearness[t, 0]
+                        + wp.float64(w1) * nearness[t, 1]
+                        + wp.float64(w2) * nearness[t, 2]
                     ) / wp.float64(area)
                     key = key + wp.int64(near) * wp.int64(256)
                 wp.atomic_max(keys, row, column, key)
