@@ -16,7 +16,11 @@ METHOD = Method(
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "import": f"{_HERE}.transfer:import_published",
         "figures": f"{_HERE}.figures:figures",
-        "export": f"{_HERE}.transfer:export_layout",
+        "export": f"{_HERE}.export:export",
+    },
+    commands={
+        "warp": f"{_HERE}.warp_dataset:warp_dataset",
+        "overlay": f"{_HERE}.overlay:overlay_files",
     },
     compat=f"{_HERE}.compat:rewrite",
 )
