@@ -15,6 +15,7 @@ METHOD = Method(
         "prepare": f"{_HERE}.prepare:prepare",
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "import": f"{_HERE}.transfer:import_published",
+        "animate": f"{_HERE}.animate:animate",
         "figures": f"{_HERE}.figures:figures",
         "export": f"{_HERE}.export:export",
     },

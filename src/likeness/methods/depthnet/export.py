@@ -42,8 +42,8 @@ class ExportConfig:
     output_dir: Path
     """Folder to write."""
     checkpoint: Path | None = None
-    """Run, checkpoint of ours, or published pickle; default: the weights that ship with the package. It says itself which
-    network it is."""
+    """Run, checkpoint of ours, or published pickle; default: the weights that ship with the package. It says itself
+    which network it is."""
     output_size: str = "tgt"
     """Size of the written pictures: `tgt`, `src`, or one number of pixels for a square."""
     kpt_file_separator: str = ","
