@@ -16,19 +16,15 @@ _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 def call(target: Callable[..., Any], arguments: Sequence[str], program: str) -> Any:
     """Call `target` with what `arguments` say.
 
-    A function's parameters are the options; where its only parameter is a dataclass, that dataclass's fields are. A
-    union of dataclasses makes subcommands.
+    A function's parameters are the options; where its only parameter is a dataclass, that dataclass's fields are.
     """
     hints = typing.get_type_hints(target)
     parameters = list(inspect.signature(target).parameters)
     only = hints.get(parameters[0]) if len(parameters) == 1 else None
     if only is not None and dataclasses.is_dataclass(only):
         return target(parse(only, arguments, program, description=inspect.getdoc(target)))
-    names = boolean_names(hints.items())
-    for hint in hints.values():
-        members = [kind for kind in typing.get_args(hint) if dataclasses.is_dataclass(kind)]
-        names |= {name for kind in members for name in boolean_names(typing.get_type_hints(kind).items())}
-    return tyro.cli(target, args=spell_booleans(arguments, names), prog=program)
+    words = spell_booleans(arguments, boolean_names(hints.items()))
+    return tyro.cli(target, args=words, prog=program)
 
 
 def parse(

@@ -19,6 +19,13 @@ COMMANDS = {
     "doctor": "likeness.cli.doctor:doctor",
     "view": "likeness.viewer.view:view",
     "extract heads": "likeness.perception.extract_heads:extract_heads",
+    "heads split": "likeness.perception.head_sets:split_frames",
+    "heads hold-out": "likeness.perception.head_sets:hold_out",
+    "heads person-set": "likeness.perception.head_sets:person_set",
+    "heads video-set": "likeness.perception.head_sets:video_set",
+    "heads metrics-set": "likeness.perception.head_sets:metrics_set",
+    "heads yaws": "likeness.perception.head_sets:extract_yaws",
+    "heads distances": "likeness.perception.head_sets:keypoint_distances",
 }
 """Commands that belong to no method."""
 
@@ -55,7 +62,7 @@ def run(words: list[str]) -> None:
             call(resolve(commands[name]), words[length:], f"likeness {name}")
             return
     verb = words[0]
-    verbs = {"train"} | {name for entry in methods() for name in entry.verbs}
+    verbs = {"train"} | {name.split()[0] for entry in methods() for name in entry.verbs}
     follow = sorted(name.split()[1] for name in commands if name.startswith(f"{verb} "))
     if verb not in verbs:
         if follow:
@@ -69,8 +76,11 @@ def run(words: list[str]) -> None:
     chosen, rest = method(words[1]), words[2:]
     if chosen.compat is not None:
         rest = resolve(chosen.compat)(verb, rest)
+    mode = f"{verb} {rest[0]}" if rest else ""
     if verb == "train":
         train_command(chosen, rest)
+    elif mode in chosen.verbs:
+        call(resolve(chosen.verbs[mode]), rest[1:], f"likeness {verb} {chosen.name} {rest[0]}")
     elif verb in chosen.verbs:
         call(resolve(chosen.verbs[verb]), rest, f"likeness {verb} {chosen.name}")
     else:
@@ -83,7 +93,8 @@ def overview() -> None:
     known = methods()
     for verb in sorted({"train"} | {name for entry in known for name in entry.verbs}):
         able = [entry.name for entry in known if verb == "train" or verb in entry.verbs]
-        table.add_row(f"likeness {verb}", " | ".join(able))
+        first, _, mode = verb.partition(" ")
+        table.add_row(f"likeness {first}", f"{' | '.join(able)} {mode}".rstrip())
     for name in sorted(COMMANDS | {command: "" for entry in known for command in entry.commands}):
         table.add_row(f"likeness {name}", "")
     for entry in known:

@@ -69,12 +69,12 @@ def probe(path: str | Path) -> VideoInfo:
     return VideoInfo(first.image.shape[:2], rate, frames, duration or frames / float(rate), has_audio)
 
 
-def read_frames(path: str | Path, step: int = 1, skip_damaged: bool = False) -> Iterator[Frame]:
+def read_frames(path: str | Path, step: int = 1) -> Iterator[Frame]:
     """Yield frames number 0, `step`, 2 `step`, ... of a video, one in memory at a time.
 
     Args:
         path: a file, or `webcam:N` for the N-th camera of this machine (endless).
-        skip_damaged: end quietly at the first frame that cannot be decoded instead of raising.
+        step: only every so-manieth frame; the others are decoded but not converted.
 
     Raises:
         UserError: missing, empty or damaged file, or one without pictures, at the moment this is found.
@@ -92,8 +92,7 @@ def read_frames(path: str | Path, step: int = 1, skip_damaged: bool = False) -> 
                     yield Frame(_upright(frame, stream), index, time - start)
                 index += 1
         except FFmpegError as error:
-            if not (skip_damaged and index):
-                raise UserError(f"damaged after {index} frames ({error.strerror}): copy it again", path=path) from error
+            raise UserError(f"damaged after {index} frames ({error.strerror}): copy it again", path=path) from error
     if index == 0:
         raise UserError("not one frame could be decoded: the file is damaged or cut off", path=path)
 

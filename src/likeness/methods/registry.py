@@ -3,7 +3,11 @@
 from likeness.engine.method import Method, resolve
 from likeness.errors import UserError
 
-METHODS: dict[str, str] = {"depthnet": "likeness.methods.depthnet:METHOD"}
+METHODS: dict[str, str] = {
+    "depthnet": "likeness.methods.depthnet:METHOD",
+    "bilayer": "likeness.methods.bilayer:METHOD",
+    "multiface": "likeness.methods.multiface:METHOD",
+}
 
 
 def method(name: str) -> Method:

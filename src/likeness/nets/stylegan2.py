@@ -73,7 +73,7 @@ class Mapping(nn.Module):
         """(N, w_dim). In training mode `w_avg` moves by 0.005 towards the batch's mean, without gradient too."""
         w = normalise_second_moment(z.float())
         for index in range(self.layers):
-            w = self.get_submodule(f"fc{index}")(w)
+            w = self.get_submodule(f"fc{index}")(w).float()
         if self.training:
             # copy_ under no_grad rather than a new tensor: a buffer keeps its identity for the checkpoint and for DDP.
             with torch.no_grad():

@@ -101,6 +101,7 @@ class MediaPipeFaces:
     ) -> Iterator[Face | None]:
         """See `FaceTracker.follow`; the face is chosen in the first frame that has (enough) faces."""
         last: Face | None = None
+        lost = 0
         mesh = None
         try:
             for image in frames:
@@ -115,6 +116,9 @@ class MediaPipeFaces:
                     yield last
                     continue
                 current = _nearest(_faces(mesh, image), last) or self._look_near(image, last)
+                if current is None:
+                    current = self._look_anywhere(image, last, lost, any_face)
+                lost = 0 if current else lost + 1
                 yield current
                 last = current or last
         finally:
@@ -128,6 +132,13 @@ class MediaPipeFaces:
 
     def _look_near(self, image: np.ndarray, last: Face) -> Face | None:
         return _nearest(_faces(self._still, *_crop(image, _centre(last), 3 * _extent(last))), last)
+
+    def _look_anywhere(self, image: np.ndarray, last: Face, lost: int, any_face: bool) -> Face | None:
+        # A face far from where it was is somebody else's, unless it is the only one or has been away for a while.
+        faces = self.detect(image, any_face)
+        if len(faces) == 1 or lost:
+            return min(faces, key=lambda face: float(np.linalg.norm(_centre(face) - _centre(last))), default=None)
+        return None
 
     def _confirmed(self, image: np.ndarray, face: Face) -> bool:
         for factor in CONFIRMING_CROPS:

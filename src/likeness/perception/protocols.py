@@ -63,7 +63,9 @@ class FaceTracker(Protocol):
         Without `any_face` only those that a second detector takes for human faces too.
         """
 
-    def follow(self, frames: Iterable[np.ndarray], face: int | None = None) -> Iterator[Face | None]:
+    def follow(
+        self, frames: Iterable[np.ndarray], face: int | None = None, any_face: bool = False
+    ) -> Iterator[Face | None]:
         """One face or None for each frame (H, W, 3) uint8: the `face`-th from the left (from 1), or the largest."""
 
 

@@ -48,7 +48,8 @@ class QuietModel:
         self._found, self._talkative = found, True
         with silenced():
             self._model = build()
-        self.process(np.zeros((64, 64, 3), np.uint8))
+            for _ in range(2):  # parts of the model are still being loaded when the first run returns
+                self._model.process(np.zeros((64, 64, 3), np.uint8))
 
     def process(self, image: np.ndarray) -> Any:
         """MediaPipe's result for a square (H, H, 3) uint8."""

@@ -1,11 +1,12 @@
 """The rasteriser's kernels: nearest triangle, weights and depth, and the weights' gradient. See `rasterise.py`.
 
-Loops over a picture's columns run inside a thread with a step of `lanes`: one lane on a CPU, where a thread is a function
-call, and one a pixel or so on a GPU.
+Loops over a picture's columns run inside a thread with a step of `lanes`: one lane on a CPU, where a thread is a
+function call, and one a pixel or so on a GPU.
 """
 
+# Kernels are Warp's language, not typed Python; in it `float(0.0)` declares a variable that a loop may change.
 # mypy: ignore-errors
-# (Kernels are Warp's language, not typed Python.)
+# ruff: noqa: UP018, RUF046
 
 import warp as wp
 

@@ -20,6 +20,7 @@ from torch import Tensor
 from likeness.render import raster_kernels
 from likeness.render.kernels import as_array, lanes, launch
 
+
 @dataclass(frozen=True)
 class Raster:
     """What each pixel of B pictures sees."""

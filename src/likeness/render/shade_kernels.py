@@ -1,11 +1,12 @@
 """Kernels of what happens in a pixel once its triangle is known: interpolation, texture look-up, blended outlines.
 
-See `interpolate.py`, `texture.py`, `silhouette.py`. As in `raster_kernels.py`, a thread walks along a picture's row with a
-step of `lanes`.
+See `interpolate.py`, `texture.py`, `silhouette.py`. As in `raster_kernels.py`, a thread walks along a picture's row
+with a step of `lanes`.
 """
 
+# Kernels are Warp's language, not typed Python; in it `float(0.0)` declares a variable that a loop may change.
 # mypy: ignore-errors
-# (Kernels are Warp's language, not typed Python.)
+# ruff: noqa: UP018, RUF046
 
 import warp as wp
 
@@ -233,7 +234,9 @@ def _find_crossing(
         px, qx = qx, px
         py, qy = qy, py
     corners = triangles[t]
-    side = _area(vertices[b, corners[0]], vertices[b, corners[1]], vertices[b, corners[2]][0], vertices[b, corners[2]][1])
+    side = _area(
+        vertices[b, corners[0]], vertices[b, corners[1]], vertices[b, corners[2]][0], vertices[b, corners[2]][1]
+    )
     side = wp.where(side < 0.0, -1.0, 1.0)
     nearest = float(2.0)
     edge = int(-1)

@@ -38,7 +38,8 @@ def antialias(
     """
     if image.ndim != 4 or (image.shape[0], *image.shape[2:]) != tuple(raster.triangle.shape):
         raise ValueError(
-            f"image has shape {tuple(image.shape)}, expected (B, C, H, W) of the raster's {tuple(raster.triangle.shape)}"
+            f"image has shape {tuple(image.shape)}, expected (B, C, H, W) with the raster's B, H, W "
+            f"{tuple(raster.triangle.shape)}"
         )
     triangles = checked_triangles(triangles, vertices.shape[1], vertices.device)
     if opposite is None:

@@ -14,8 +14,8 @@ def sample_texture(
 ) -> Tensor:
     """Bilinear texture look-up.
 
-    Texel (row r, column c) has its centre at u = (c + 0.5) / w, v = (r + 0.5) / h: v grows with the row. (Where v = 0 is
-    a picture's bottom, flip the picture first.)
+    Texel (row r, column c) has its centre at u = (c + 0.5) / w, v = (r + 0.5) / h: v grows with the row. (Where v = 0
+    is a picture's bottom, flip the picture first.)
 
     Args:
         texture: (1 or B, C, h, w).

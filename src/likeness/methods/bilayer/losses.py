@@ -9,6 +9,11 @@ from torch.nn import functional as F
 PERCEPTUAL_WEIGHTS = (0.03125, 0.0625, 0.125, 0.25, 1.0)
 """Weights of the five feature levels."""
 
+VGG_CONVOLUTIONS = {19: (2, 2, 4, 4, 1), 16: (2, 2, 3, 3, 1)}
+VGG_TAPS = {19: (1, 6, 11, 20, 29), 16: (1, 6, 11, 18, 25)}
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CAFFE_MEAN = (103.939, 116.779, 123.680)
+
 Mean = Callable[[Tensor], Tensor]
 
 
@@ -85,10 +90,6 @@ class VggFeatures(nn.Module):
         face: normalise for the caffe face network.
     """
 
-    CONVOLUTIONS = {19: (2, 2, 4, 4, 1), 16: (2, 2, 3, 3, 1)}
-    TAPS = {19: (1, 6, 11, 20, 29), 16: (1, 6, 11, 18, 25)}
-    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    CAFFE_MEAN = (103.939, 116.779, 123.680)
     mean: Tensor
     scale: Tensor
 
@@ -96,16 +97,16 @@ class VggFeatures(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         width = 3
-        for level, (count, out) in enumerate(zip(self.CONVOLUTIONS[depth], (64, 128, 256, 512, 512), strict=True)):
+        for level, (count, out) in enumerate(zip(VGG_CONVOLUTIONS[depth], (64, 128, 256, 512, 512), strict=True)):
             if level:
                 layers.append(nn.AvgPool2d(2) if pooling == "avgpool" else nn.MaxPool2d(2))
             for _ in range(count):
                 layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU()]
                 width = out
         self.features = nn.Sequential(*layers)
-        self.taps = self.TAPS[depth]
-        mean = torch.tensor(self.CAFFE_MEAN) / 127.5 - 1 if face else 2 * torch.tensor(self.MEAN) - 1
-        scale = torch.full((3,), 1 / 127.5) if face else 2 * torch.tensor(self.STD)
+        self.taps = VGG_TAPS[depth]
+        mean = torch.tensor(CAFFE_MEAN) / 127.5 - 1 if face else 2 * torch.tensor(IMAGENET_MEAN) - 1
+        scale = torch.full((3,), 1 / 127.5) if face else 2 * torch.tensor(IMAGENET_STD)
         self.register_buffer("mean", mean.view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", scale.view(1, 3, 1, 1), persistent=False)
 

@@ -1,8 +1,7 @@
-"""The two stages of the bi-layer avatars on the engine, and the record by which the command line knows the method."""
+"""The two stages of the bi-layer avatars on the engine."""
 
 import itertools
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +10,9 @@ from likeness.engine import (
     Batches,
     Context,
     EpochReport,
-    Method,
     OptimizerSpec,
     Run,
     Stage,
-    StageEntry,
     UpdateSpec,
     evaluating,
     load_tensors,
@@ -39,27 +36,6 @@ from likeness.methods.bilayer.networks.adaptive import EPS
 from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
-
-METHOD = Method(
-    name="bilayer",
-    summary="one photograph becomes a head avatar that landmarks drive",
-    stages={
-        "base": StageEntry("likeness.methods.bilayer.method:BaseStage", "likeness.methods.bilayer.config:PRESETS"),
-        "enhancer": StageEntry(
-            "likeness.methods.bilayer.method:EnhancerStage", "likeness.methods.bilayer.config:ENHANCER_PRESETS"
-        ),
-    },
-    verbs={
-        "animate": "likeness.methods.bilayer.animate:animate",
-        "evaluate": "likeness.methods.bilayer.evaluate:evaluate",
-        "import": "likeness.methods.bilayer.published:import_published",
-        "infer": "likeness.methods.bilayer.infer:infer",
-        "export": "likeness.methods.bilayer.export:export",
-    },
-    commands={"personalize": "likeness.methods.bilayer.personalize:personalize"},
-    compat="likeness.methods.bilayer.compat:rewrite",
-    demo="likeness.methods.bilayer.demo:demo",
-)
 
 
 class BilayerStage(Stage[BilayerConfig, Pairs]):
@@ -337,9 +313,3 @@ def freeze(networks: dict[str, nn.Module], config: BilayerConfig) -> None:
         assert isinstance(blocks, nn.ModuleList)
         for module in itertools.chain(last, blocks[6:]):
             module.requires_grad_(True)
-
-
-def run_folder(path: str | Path) -> Path:
-    """A run's folder, given it or something inside of it."""
-    path = Path(path)
-    return path.parent if path.name == "checkpoints" else path

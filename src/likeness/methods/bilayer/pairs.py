@@ -56,7 +56,7 @@ class Videos:
 
 
 def root_five(start: float, count: int, frames: int) -> list[int]:
-    """`count` frame numbers below `frames`: `round(r * (frames - 1))`, then `r <- (r + sqrt 5) mod 1`, r from `start`."""
+    """Frame numbers below `frames`: `round(r * (frames - 1))`, then `r <- (r + sqrt 5) mod 1`, r from `start`."""
     numbers = []
     r = start
     for _ in range(count):
@@ -114,8 +114,8 @@ class PairRule:
         pairs = np.argwhere(distances >= self.min_distance)
         if len(pairs) == 0:
             raise UserError(
-                f"no two frames of {clip[0].rsplit('/', 1)[0]} lie {self.min_distance:g} apart; the largest sum of squared "
-                f"landmark distances is {distances.max():.0f}: lower --min-distance"
+                f"no two frames of {clip[0].rsplit('/', 1)[0]} lie {self.min_distance:g} apart; the largest sum of "
+                f"squared landmark distances is {distances.max():.0f}: lower --min-distance"
             )
         first, second = pairs[random.integers(len(pairs))]
         return [clip[first]] * self.sources + [clip[second]] * (count - self.sources)

@@ -1,8 +1,4 @@
-"""`likeness animate depthnet`: a photograph's face turned in depth, or put in the pose and place of another's.
-
-The photograph is cut to a square around its 66 landmarks, which is what the shipped weights were trained on; landmarks
-are normalised and warped in that square, and the result is pasted back with soft borders.
-"""
+"""`likeness animate depthnet`: turn the face of a photograph, or give it another face's pose."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,227 +6,169 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from rich.progress import track
 
 from likeness.errors import UserError
-from likeness.geometry.face_landmarks import to_66, to_68
-from likeness.media.image import list_images, read_uint8, write_image
-from likeness.media.video import VideoWriter
-from likeness.methods.depthnet.export import resize_bilinear
-from likeness.methods.depthnet.overlay import feather_weights
+from likeness.media.image import IMAGE_SUFFIXES, list_images, write_image
+from likeness.media.video import write_video
+from likeness.methods.depthnet import turning
+from likeness.methods.depthnet.photo import Background, FacePhoto, open_photo, warp_photo
 from likeness.methods.depthnet.published import load_generator
-from likeness.methods.depthnet.turning import (
-    Axis,
-    DepthModel,
-    affine_to_pixels,
-    match,
-    rotated_targets,
-    rotation,
-    rotation_affine,
-    sweep,
-)
-from likeness.perception.faces import MediaPipeFaces, find_face
-from likeness.perception.protocols import Face, FaceTracker
-from likeness.render.face_warp import FaceWarp, estimate_view_depth, warp_face
 
-SQUARE = 1.6
-"""Side of the square around a face, in larger sides of its landmarks' box."""
-
-FEATHER = 0.02
-"""Width of the soft border, in sides of the square."""
-
-Background = Literal["photo", "black"]
+RATE = 24
+"""Frames a second of the videos."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnimateConfig:
-    """What `likeness animate depthnet` is told."""
+    """Turn a face, or repose it after another photograph."""
 
     source: Path
-    """The photograph whose face is shown, or a folder of them."""
+    """A photograph, or a folder of photographs."""
+    out: Path
+    """A video (.mp4), or a picture (.png, .jpg): a strip of the turn, or the reposed face. A folder for a folder."""
     target: Path | None = None
-    """A photograph (or a folder) whose face gives pose and place; without it the source itself turns."""
-    out: Path | None = None
-    """The .mp4 (with --target: the picture) to write, or a folder where source or target is one. Default: named after
-    the pictures, in the current folder."""
+    """A photograph whose pose the face takes; without it the face is turned."""
     run: Path | None = None
-    """Run, checkpoint or published pickle; default: the weights that ship with the package."""
-    axis: Axis = "y"
-    """Axis of the turn: x nods, y shakes the head, z tilts it."""
+    """A run, a checkpoint or a published file; without it, the weights that ship."""
+    axis: turning.Axis = "y"
+    """Axis of the turn: y shakes the head, x nods, z tilts."""
     angles: tuple[float, float] = (0.785, -0.785)
-    """Radians: the face turns from 0 to the first, then to the second. 0.785 is 45 degrees."""
-    turn: Literal["source", "target"] = "source"
-    """Turn the source itself, or turn a copy of it by the tracker's depth and follow that as a target: for networks
-    trained without a critic, whose depths have no scale of their own."""
+    """Radians: the turn goes from 0 to the first and on to the second (0.785 is 45 degrees)."""
+    turn: Literal["source", "landmarks"] = "source"
+    """`source` turns the photograph by its predicted depth (a model trained with a critic); `landmarks` turns the landmarks
+    with the tracker's depth and lets the model map the photograph onto them (any model)."""
     pivot: Literal["face", "corner"] = "face"
-    """Turn about the face's centre, or about the square's top-left corner as the original does."""
+    """Centre of the turn: the middle of the face, or the square's corner as the original's --rotate_source has it."""
+    paste: Literal["source", "target"] = "source"
+    """With a target: into which photograph the reposed face is pasted; `target` replaces that face."""
     background: Background = "photo"
-    """What lies around the turned face."""
+    """What surrounds the face."""
     depth_buffer: bool = False
-    """Show the nearest triangle at each pixel instead of the one painted last: for large turns."""
-    rate: float = 24.0
-    """Frames a second."""
+    """Show the nearest triangle instead of the last painted: for turns beyond about 45 degrees."""
     face: int | None = None
-    """Which face of the source, counted from the left from 1; default: the largest."""
+    """Which face of the source, counted from the left; default: the largest."""
     any_face: bool = False
-    """Take whatever the first detector finds for a face."""
+    """Take whatever looks like a face (paintings, animals)."""
+    source_kpts: Path | None = None
+    """Landmarks of the source (66 or 68 lines) instead of looking for a face."""
+    target_kpts: Path | None = None
+    """Landmarks of the target."""
+    kpt_file_separator: str = ","
+    """What separates the numbers of a landmark file."""
 
 
-@dataclass(frozen=True)
-class Square:
-    """A square part of a picture, in whole pixels; it may reach beyond the border."""
+def animate(config: AnimateConfig) -> None:
+    """Write the video or picture of every source.
 
-    left: int
-    top: int
-    side: int
-
-    def normalise(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 2) in pixels of the picture -> in units of the square."""
-        return (points - (self.left, self.top)) / self.side
-
-    def cut(self, image: np.ndarray) -> np.ndarray:
-        """(side, side, 3): the part of `image` (H, W, 3); beyond the border its outermost pixels repeat."""
-        rows = np.clip(np.arange(self.top, self.top + self.side), 0, image.shape[0] - 1)
-        columns = np.clip(np.arange(self.left, self.left + self.side), 0, image.shape[1] - 1)
-        return image[rows[:, None], columns]
-
-    def paste(self, image: np.ndarray, warp: FaceWarp, background: Background) -> np.ndarray:
-        """`image` with the warped face in this square, its border faded in; `black` keeps the face alone."""
-        out = image.copy() if background == "photo" else np.zeros_like(image)
-        height, width = image.shape[:2]
-        rows = slice(max(self.top, 0), min(self.top + self.side, height))
-        columns = slice(max(self.left, 0), min(self.left + self.side, width))
-        inside = (
-            slice(rows.start - self.top, rows.stop - self.top),
-            slice(columns.start - self.left, columns.stop - self.left),
-        )
-        weight = feather_weights(warp.coverage, FEATHER * self.side)[inside][..., None]
-        out[rows, columns] = np.rint(warp.image[inside] * weight + out[rows, columns] * (1 - weight))
-        return out
+    Raises:
+        UserError: no face, or an `out` that does not fit the source.
+    """
+    if not config.source.is_dir():
+        _animate_one(config, config.source, config.out)
+        return
+    if config.out.suffix:
+        raise UserError("names a file, but the source is a folder: name a folder", path=config.out)
+    skipped = []
+    photographs = list_images(config.source)
+    for path in photographs:
+        suffix = ".png" if config.target is not None else ".mp4"
+        try:
+            _animate_one(config, path, config.out / f"{path.stem}{suffix}")
+        except UserError as error:
+            skipped.append(str(error))
+    print(f"{config.out}: {len(photographs) - len(skipped)} of {len(photographs)} photographs")
+    for line in skipped:
+        print(f"skipped {line}")
 
 
-def square_around(points: np.ndarray) -> Square:
-    """The square of side 1.6 times the larger side of the landmarks' box (N, 2), about the box's centre."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    side = max(round(SQUARE * float((high - low).max())), 2)
-    left, top = np.rint((low + high) / 2 - side / 2).astype(int)
-    return Square(int(left), int(top), side)
-
-
-def turned(
-    image: np.ndarray,
-    face: Face,
-    model: DepthModel,
+def turn_frames(
+    photo: FacePhoto,
+    generator: turning.Generator,
     angles: np.ndarray,
     *,
-    axis: Axis = "y",
-    turn: Literal["source", "target"] = "source",
+    axis: turning.Axis = "y",
+    turn: Literal["source", "landmarks"] = "source",
     pivot: Literal["face", "corner"] = "face",
     background: Background = "photo",
     depth_buffer: bool = False,
 ) -> Iterator[np.ndarray]:
-    """Yield the photograph (H, W, 3) uint8 with its face turned by each of `angles` (radians)."""
-    square = square_around(face.landmarks_66)
-    texture = square.cut(image)
-    size = texture.shape[:2]
-    xy = square.normalise(face.landmarks_66)
-    keypoints = square.normalise(face.landmarks) * square.side
-    rotations = np.stack([rotation(axis, float(angle)) for angle in angles])
-    if turn == "target":
-        solid = np.column_stack([xy - xy.mean(0) + 0.5, to_66(face.points_3d)[:, 2] / square.side])
-        # Depth beside x and y in one unit, so that the turned copy is rigid.
-        targets = rotated_targets(solid, rotations, size, std=1.0) + xy.mean(0) - 0.5
-        found = match(model, xy, targets)
-        depths, affines = found.depth, affine_to_pixels(found.affine, size)
+    """Frames (H, W, 3) uint8 of the photograph's face turned by each of `angles` (N,), radians.
+
+    Raises:
+        UserError: `turn` is `landmarks` and the landmarks' depth is not known.
+    """
+    own, _ = turning.predict(generator, photo.points, photo.points[None])
+    depth = own[0]
+    if turn == "source":
+        middle = np.array([*photo.points.mean(axis=0), depth.mean()])
+        pivots = {"face": middle, "corner": np.zeros(3)}
+        moves = [(depth, turning.turn_about(axis, angle, pivots[pivot])) for angle in angles]
     else:
-        depth = match(model, xy, xy[None]).depth
-        depths = depth.repeat(len(rotations), axis=0)
-        centre = np.append(xy.mean(0) * square.side, depth.mean()) if pivot == "face" else None
-        affines = np.stack([rotation_affine(matrix, size, 1.0, centre) for matrix in rotations])
-    for matrix, depth, affine in zip(rotations, depths, affines):
-        depth_68 = to_68(depth[:, None])[:, 0]
-        view = None
-        if depth_buffer and turn == "source":
-            view = np.column_stack([keypoints, depth_68 * square.side]) @ matrix[2]
-        elif depth_buffer:
-            view = estimate_view_depth(keypoints, depth_68, affine)
-        warp = warp_face(texture, keypoints, depth_68, affine, view_depth=view)
-        yield square.paste(image, warp, background)
+        if photo.depth is None:
+            raise UserError("turning the landmarks needs their depth: give a third column, or leave out --source-kpts")
+        solid = np.concatenate([photo.points, photo.depth[:, None]], axis=1)
+        centre = solid.mean(axis=0)
+        aims = np.stack([((solid - centre) @ turning.rotation(axis, angle).T + centre)[:, :2] for angle in angles])
+        moves = list(zip(*turning.predict(generator, photo.points, aims)))
+    for depths, affine in moves:
+        yield warp_photo(photo, depths, affine, background=background, depth_buffer=depth_buffer)
 
 
-def replaced(
-    source: np.ndarray,
-    source_face: Face,
-    target: np.ndarray,
-    target_face: Face,
-    model: DepthModel,
+def repose(
+    source: FacePhoto,
+    target: FacePhoto,
+    generator: turning.Generator,
     *,
+    onto_target: bool = False,
     background: Background = "photo",
     depth_buffer: bool = False,
 ) -> np.ndarray:
-    """The target photograph (H, W, 3) uint8 with the source's face in the target's pose and place."""
-    origin, place = square_around(source_face.landmarks_66), square_around(target_face.landmarks_66)
-    found = match(model, origin.normalise(source_face.landmarks_66), place.normalise(target_face.landmarks_66)[None])
-    size = (place.side, place.side)
-    texture = resize_bilinear(origin.cut(source), size)
-    keypoints = origin.normalise(source_face.landmarks) * place.side
-    depth, affine = to_68(found.depth[0][:, None])[:, 0], affine_to_pixels(found.affine[0], size)
-    view = estimate_view_depth(keypoints, depth, affine) if depth_buffer else None
-    return place.paste(target, warp_face(texture, keypoints, depth, affine, view_depth=view), background)
+    """(H, W, 3) uint8: the source's face in the target's pose, in its own photograph or in place of the target's."""
+    depth, affine = turning.predict(generator, source.points, target.points[None])
+    return warp_photo(
+        source,
+        depth[0],
+        affine[0],
+        onto=target if onto_target else None,
+        background=background,
+        depth_buffer=depth_buffer,
+    )
 
 
-def animate(config: AnimateConfig) -> None:
-    """Turn the face of every source photograph (or put it onto every target) and write a video (a picture) each.
-
-    Raises:
-        UserError: no face in the only picture, or in any of a folder; no frames between the angles.
-    """
-    model = load_generator(config.run)
-    tracker = MediaPipeFaces()
-    sources = list_images(config.source) if config.source.is_dir() else [config.source]
-    targets: list[Path | None] = [config.target]
-    if config.target is not None and config.target.is_dir():
-        targets = list(list_images(config.target))
-    many = config.source.is_dir() or (config.target is not None and config.target.is_dir())
-    jobs = [(source, target) for source in sources for target in targets]
-    done = 0
-    for source, target in jobs:
-        name = f"{source.stem}_turned.mp4" if target is None else f"{source.stem}_as_{target.stem}.png"
-        out = (config.out or Path()) / name if many else config.out or Path(name)
-        try:
-            _one(config, model, tracker, source, target, out)
-        except UserError as error:
-            if not many:
-                raise
-            print(f"left out: {error}")
-            continue
-        done += 1
-        print(out)
-    if not done:
-        raise UserError("not one picture has a face that can be used", path=config.source)
-    if many:
-        print(f"{done} of {len(jobs)} done")
+def strip(frames: list[np.ndarray]) -> np.ndarray:
+    """Frames of one size side by side, (H, N W, 3) uint8."""
+    return np.concatenate(frames, axis=1)
 
 
-def _one(
-    config: AnimateConfig, model: DepthModel, tracker: FaceTracker, source: Path, target: Path | None, out: Path
-) -> None:
-    image = read_uint8(source)
-    face = find_face(image, face=config.face, any_face=config.any_face, tracker=tracker, path=source)
-    if target is not None:
-        other = read_uint8(target)
-        goal = find_face(other, any_face=config.any_face, tracker=tracker, path=target)
-        picture = replaced(
-            image, face, other, goal, model, background=config.background, depth_buffer=config.depth_buffer
-        )
+def _animate_one(config: AnimateConfig, path: Path, out: Path) -> None:
+    if out.suffix.lower() not in IMAGE_SUFFIXES | {".mp4"}:
+        raise UserError(f"cannot write {out.suffix or 'a file without suffix'}: name an .mp4, .png or .jpg", path=out)
+    generator = load_generator(config.run)
+    photo = open_photo(path, config.source_kpts, config.kpt_file_separator, config.face, config.any_face)
+    options = {"background": config.background, "depth_buffer": config.depth_buffer}
+    if config.target is not None:
+        target = open_photo(config.target, config.target_kpts, config.kpt_file_separator, None, config.any_face)
+        picture = repose(photo, target, generator, onto_target=config.paste == "target", **options)  # type: ignore[arg-type]
+        if out.suffix.lower() == ".mp4":
+            raise UserError("a reposed face is a picture: name a .png or .jpg", path=out)
         write_image(out, picture, synthetic=True)
-        return
-    angles = sweep(*config.angles)
-    if not len(angles):
-        raise UserError(f"there is no frame between the angles {config.angles}: they are 0, or closer than 0.01")
-    frames = turned(
-        image,
-        face,
-        model,
+    elif out.suffix.lower() == ".mp4":
+        angles = turning.sweep(config.angles)
+        frames = track(_turned(config, photo, generator, angles), path.name, len(angles), transient=True)
+        write_video(out, frames, RATE, synthetic=True)
+    else:
+        shown = np.array([config.angles[1], config.angles[1] / 2, 0.0, config.angles[0] / 2, config.angles[0]])
+        write_image(out, strip(list(_turned(config, photo, generator, shown))), synthetic=True)
+    print(out)
+
+
+def _turned(
+    config: AnimateConfig, photo: FacePhoto, generator: turning.Generator, angles: np.ndarray
+) -> Iterator[np.ndarray]:
+    return turn_frames(
+        photo,
+        generator,
         angles,
         axis=config.axis,
         turn=config.turn,
@@ -238,6 +176,3 @@ def _one(
         background=config.background,
         depth_buffer=config.depth_buffer,
     )
-    with VideoWriter(out, config.rate, synthetic=True) as video:
-        for frame in frames:
-            video.write(frame)

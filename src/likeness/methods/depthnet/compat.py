@@ -11,7 +11,6 @@ from pathlib import Path
 
 from likeness.errors import UserError
 from likeness.methods.depthnet.config import original_name
-from likeness.methods.depthnet.export import rewrite_export
 
 ORIGINAL_ONLY = {
     "name", "iterator", "network", "save_path", "no_gan", "cpu", "compute_stats", "interactive", "save_images_every",
@@ -39,8 +38,6 @@ def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
         UserError: a flag of the original that asks for something another verb does, or that nobody knew.
     """
     words = list(arguments)
-    if verb == "export":
-        return rewrite_export(words)
     if verb not in ("train", "evaluate"):
         return words
     if verb == "train" and words and not words[0].startswith("-"):

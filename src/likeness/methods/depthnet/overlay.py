@@ -2,72 +2,63 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
 
+import cv2
 import numpy as np
-import tyro
-from scipy.ndimage import binary_fill_holes, distance_transform_edt
 
 from likeness.errors import UserError
-from likeness.formats.facewarper import WarpFiles
 from likeness.media.image import read_uint8, write_image
-from likeness.methods.depthnet.warp_dataset import warp_files
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class OverlayConfig:
-    """What `likeness overlay` is told."""
+    """Lay a warped face over a picture of the same size."""
 
-    warp: Annotated[Path, tyro.conf.Positional]
-    """The warped face (black where there is none)."""
-    target: Annotated[Path, tyro.conf.Positional]
-    """The picture under it, of the same size."""
+    warp: Path
+    """The warped face, on black."""
+    target: Path
+    """The picture beneath."""
     out: Path
-    """The picture to write."""
-    mask: Literal["colour", "filled", "coverage"] = "colour"
-    """Where the warp shows: where it is not black (the original's rule), the same with its holes filled, or where
-    triangles were painted (needs --dataset)."""
-    dataset: Path | None = None
-    """For the coverage mask: the FaceWarper folder that the warp was made from; its id is the warp's name."""
+    """The result."""
+    coverage: Path | None = None
+    """A mask of where the warp was painted (white), so that black pixels of the face stay; default: not black."""
     feather: float = 0.0
-    """Fade the warp in over so many pixels inside its border."""
+    """Width in pixels over which the face's rim fades into the target."""
 
 
-def overlay(warp: np.ndarray, target: np.ndarray, mask: np.ndarray | None = None, feather: float = 0.0) -> np.ndarray:
-    """Lay `warp` over `target`, both (H, W, 3) uint8.
+def overlay(config: OverlayConfig) -> None:
+    """Write the composite; by default exactly the published rule: warp where any channel is not zero, else target.
+
+    Raises:
+        UserError: pictures of different sizes.
+    """
+    warp, target = read_uint8(config.warp), read_uint8(config.target)
+    mask = None if config.coverage is None else read_uint8(config.coverage)[..., 0] > 127
+    for path, other in ((config.warp, warp), (config.coverage, mask)):
+        if other is not None and other.shape[:2] != target.shape[:2]:
+            raise UserError(
+                f"is {other.shape[1]} x {other.shape[0]}, the target {target.shape[1]} x {target.shape[0]}: "
+                "both must be of one size",
+                path=path,
+            )
+    write_image(config.out, composite(warp, target, mask, config.feather), synthetic=True)
+    print(config.out)
+
+
+def composite(
+    warp: np.ndarray, target: np.ndarray, coverage: np.ndarray | None = None, feather: float = 0.0
+) -> np.ndarray:
+    """Lay `warp` over `target`, (H, W, 3) uint8 both.
 
     Args:
-        mask: (H, W) bool where the warp shows; default where any of its channels is not zero, as the original does.
-        feather: pixels over which the warp fades in from the mask's border inwards; 0 for a hard edge.
+        coverage: (H, W) bool; default: where any channel of the warp is not zero.
+        feather: pixels over which the rim fades, inwards.
     """
-    mask = warp.any(axis=2) if mask is None else mask
+    inside = warp.any(-1) if coverage is None else coverage
     if feather <= 0:
-        return np.where(mask[..., None], warp, target)
-    weight = feather_weights(mask, feather)[..., None]
-    return np.rint(warp * weight + target * (1 - weight)).astype(np.uint8)
-
-
-def feather_weights(mask: np.ndarray, feather: float) -> np.ndarray:
-    """(H, W) float32: 0 outside `mask`, rising to 1 at `feather` pixels inside its border."""
-    return np.clip(distance_transform_edt(mask) / (feather + 1), 0, 1).astype(np.float32)
-
-
-def overlay_files(config: OverlayConfig) -> None:
-    """Lay the picture WARP over the picture TARGET."""
-    warp, target = read_uint8(config.warp, background=0.0), read_uint8(config.target)
-    if warp.shape != target.shape:
-        sizes = " and ".join(f"{image.shape[1]}x{image.shape[0]}" for image in (warp, target))
-        raise UserError(f"warp and target have different sizes ({sizes}): resize one of them", path=config.warp)
-    if config.feather < 0:
-        raise UserError(f"--feather cannot be negative, found {config.feather}")
-    mask = None
-    if config.mask == "filled":
-        mask = binary_fill_holes(warp.any(axis=2))
-    elif config.mask == "coverage":
-        if config.dataset is None:
-            raise UserError("the coverage mask is made from the warp's landmarks: add --dataset FOLDER")
-        name = config.warp.stem
-        texts = (config.dataset / kind / f"{name}.txt" for kind in ("keypoints", "depth", "affine"))
-        mask = warp_files(WarpFiles(config.warp, *texts)).coverage
-    write_image(config.out, overlay(warp, target, mask, config.feather), synthetic=True)
-    print(config.out)
+        return np.where(inside[..., None], warp, target)
+    # The border of the picture counts as outside too: a face cut by it fades there as well.
+    padded = np.pad(inside.astype(np.uint8), 1)
+    distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    share = np.clip((distance - 0.5) / feather, 0, 1)[..., None] * inside[..., None]
+    return np.rint(share * warp + (1 - share) * target).astype(np.uint8)

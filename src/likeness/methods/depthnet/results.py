@@ -24,7 +24,7 @@ def append_result(path: Path, report: EpochReport) -> None:
     values: dict[str, float] = {"epoch": report.epoch}
     values |= {f"train_{name}": value for name, value in report.train.items()}
     values |= {f"valid_{name}": value for name, value in report.valid.items()}
-    values |= {RATES[name]: rate for name, rate in report.rates.items()}
+    values |= {RATES.get(name, f"lr_{name}"): rate for name, rate in report.rates.items()}
     values["time"] = report.seconds
     rows = read_results(path) if path.is_file() else []
     rows = [row for row in rows if int(row["epoch"]) < report.epoch] + [{k: repr(v) for k, v in values.items()}]

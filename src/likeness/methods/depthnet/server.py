@@ -1,7 +1,7 @@
-"""`facewarper-server`: FaceWarper's line protocol on standard input and output.
+"""`facewarper-server`: FaceWarper's line protocol on standard input and output, without a display.
 
-It prints `ready`; a line of five blank-separated paths (image keypoints depth affine output) makes it write the output,
-and `ready` again. A line that cannot be carried out is answered by `error: <reason>`, then `ready`.
+It prints `ready`; a command is one line of five paths separated by blanks: image keypoints depth affine output. After
+each it prints `ready` again, and `error: <reason>` before that where it failed. Paths cannot hold blanks.
 """
 
 import sys
@@ -10,30 +10,32 @@ from pathlib import Path
 from typing import TextIO
 
 from likeness.errors import UserError
-from likeness.formats.facewarper import WarpFiles
-from likeness.methods.depthnet.warp_dataset import warp_files, write_warp
+from likeness.media.image import read_uint8, write_image
+from likeness.methods.depthnet.facewarper import read_warp_input
+from likeness.methods.depthnet.warp_dataset import paint
 
 
-def serve(lines: Iterable[str], out: TextIO) -> None:
-    """Answer every line until they end."""
-    print("ready", file=out, flush=True)
-    for line in lines:
-        words = line.split()
-        if not words:
-            continue
+def serve(commands: Iterable[str], answers: TextIO) -> None:
+    """Answer every line of `commands` until they end."""
+    print("ready", file=answers, flush=True)
+    for line in commands:
         try:
-            if len(words) != 5:
-                raise UserError(
-                    f"found {len(words)} words, expected five paths without blanks: image keypoints depth affine output"
-                )
-            image, keypoints, depth, affine, output = map(Path, words)
-            write_warp(output, warp_files(WarpFiles(image, keypoints, depth, affine)))
-        except (UserError, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())
-            print(f"error: {reason}", file=out)
-        print("ready", file=out, flush=True)
+            _carry_out(line)
+        except UserError as error:
+            print(f"error: {' '.join(str(error).split())}", file=answers)
+        except Exception as error:  # a client waits for `ready`, whatever happened
+            print(f"error: {type(error).__name__}: {' '.join(str(error).split())}", file=answers)
+        print("ready", file=answers, flush=True)
+
+
+def _carry_out(line: str) -> None:
+    paths = [Path(field) for field in line.split()]
+    if len(paths) != 5:
+        raise UserError(f"found {len(paths)} fields, expected image keypoints depth affine output, separated by blanks")
+    image, keypoints, depth, affine, output = paths
+    write_image(output, paint(read_uint8(image), read_warp_input(keypoints, depth, affine)), synthetic=True)
 
 
 def main() -> None:
-    """Serve standard input until it ends."""
+    """Entry point of `facewarper-server`."""
     serve(sys.stdin, sys.stdout)

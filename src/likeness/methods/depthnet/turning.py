@@ -1,102 +1,95 @@
-"""From landmarks to depths and affines, and from units of the picture to its pixels."""
+"""From a generator to a warp: depths and affines of landmark pairs, rotations, and their units."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from likeness.methods.depthnet.affine import fit_affine
+from likeness.methods.depthnet.networks import Prediction
 
 Axis = Literal["x", "y", "z"]
+Generator = Callable[[torch.Tensor, torch.Tensor], Prediction]
 
 
-class DepthModel(Protocol):
-    """A DepthNet generator in evaluation mode, or anything that answers like one."""
+def predict(generator: Generator, source: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Depths (N, 66) and affines (N, 2, 4) that map the source's landmarks onto each target's.
 
-    def __call__(self, source_xy: Tensor, target_xy: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Depth (N, 66) and perhaps the affine (N, 2, 4) of landmarks (N, 66, 2) in units of their pictures."""
+    Args:
+        generator: in evaluation mode.
+        source: (66, 2) x / width, y / height.
+        targets: (N, 66, 2) likewise.
+    """
+    aims = torch.from_numpy(np.ascontiguousarray(targets)).float()
+    xy = torch.from_numpy(np.ascontiguousarray(source)).float().expand(len(aims), -1, -1)
+    with torch.no_grad():
+        depth, affine = generator(xy, aims)
+        affine = fit_affine(xy, depth, aims) if affine is None else affine
+    return depth.numpy(), affine.double().numpy()
 
 
-@dataclass(frozen=True)
-class Match:
-    """Depth of source landmarks and the affines that take them to targets, in units of the pictures."""
+def pixel_affine(affine: np.ndarray, width: int, height: int, legacy: bool = False) -> np.ndarray:
+    """The affine (..., 2, 4) of normalised landmarks for pixels of a width x height picture.
 
-    depth: np.ndarray
-    """(N, 66) float64."""
-    affine: np.ndarray
-    """(N, 2, 4) float64."""
-
-
-def match(model: DepthModel, source_xy: np.ndarray, target_xy: np.ndarray) -> Match:
-    """Depths of `source_xy` (66, 2) and affines towards each of `target_xy` (N, 66, 2), in units of their pictures."""
-    targets = torch.tensor(target_xy, dtype=torch.float32)
-    sources = torch.tensor(source_xy, dtype=torch.float32).expand(len(targets), -1, -1)
-    with torch.inference_mode():
-        depth, affine = model(sources, targets)
-        if affine is None:
-            affine = fit_affine(sources, depth, targets)
-    return Match(depth.double().numpy(), affine.double().numpy())
+    With u = x / W and v = y / H, W (m1 u + m2 v + m3 z + tx) = m1 x + (m2 W / H) y + (m3 W) z + tx W, and likewise
+    for the second row. `legacy` leaves the factors W / H and H / W out, as the original exporter does.
+    """
+    scale = np.array([[1, width / height, width, width], [height / width, 1, height, height]])
+    if legacy:
+        scale = np.array([[1, 1, width, width], [1, 1, height, height]])
+    return affine * scale
 
 
 def rotation(axis: Axis, angle: float) -> np.ndarray:
-    """(3, 3) float32 right-handed rotation by `angle` radians about an axis (x right, y down, z away)."""
+    """(3, 3) float32 rotation by `angle` radians about an axis of the picture (x right, y down, z away)."""
     c, s = np.cos(angle), np.sin(angle)
-    rows = {
+    matrices = {
         "x": [[1, 0, 0], [0, c, -s], [0, s, c]],
         "y": [[c, 0, s], [0, 1, 0], [-s, 0, c]],
         "z": [[c, -s, 0], [s, c, 0], [0, 0, 1]],
     }
-    return np.array(rows[axis], np.float32)
+    return np.array(matrices[axis], dtype=np.float32)
 
 
-def sweep(first: float, second: float) -> np.ndarray:
-    """Angles from 0 to `first`, then from `first` to `second`: int(100 |difference|) each, ends included."""
+def sweep(angles: tuple[float, float]) -> np.ndarray:
+    """Angles 0 to the first and on to the second, 100 a radian, end points included (the first appears twice)."""
+    first, second = angles
     return np.concatenate(
         [np.linspace(0, first, int(100 * abs(first))), np.linspace(first, second, int(100 * abs(second - first)))]
     )
 
 
-def affine_to_pixels(affine: np.ndarray, size: tuple[int, int], legacy: bool = False) -> np.ndarray:
-    """Affine (..., 2, 4) in units of a picture -> in its pixels, depth unscaled.
+def rotate_landmarks(points: np.ndarray, axis: Axis, angle: float, mean: float, std: float) -> np.ndarray:
+    """Landmarks (66, 3) turned by `angle`: x and y about `mean` in units of `std`, z as it is; returns x, y (66, 2)."""
+    centred = np.concatenate([(points[:, :2] - mean) / std, points[:, 2:]], axis=1)
+    return (centred @ rotation(axis, angle).T)[:, :2] * std + mean
 
-    Args:
-        size: (height, width) of the canvas that both landmarks and result are measured on.
-        legacy: leave m2 and m4 unscaled, as the original does; the same for squares.
+
+def rotate_source_affine(axis: Axis, angle: float, std: float) -> np.ndarray:
+    """(2, 4) normalised affine that turns the source itself about the picture's top left corner.
+
+    The first two rows of S(1/std) R S(std) without translation: depth enters in units of `std`.
     """
-    height, width = size
-    factors = np.array([[1, width / height, width, width], [height / width, 1, height, height]], dtype=np.float64)
-    if legacy:
-        factors[0, 1] = factors[1, 0] = 1
-    return affine * factors
+    turn = rotation(axis, angle).astype(np.float64)
+    return np.array([[turn[0, 0], turn[0, 1], turn[0, 2] / std, 0], [turn[1, 0], turn[1, 1], turn[1, 2] / std, 0]])
 
 
-def rotated_targets(
-    points: np.ndarray, rotations: np.ndarray, size: tuple[int, int], mean: float = 0.5, std: float = 0.5
-) -> np.ndarray:
-    """Landmarks (N, 66, 2) of a face (66, 3) turned about (`mean`, `mean`), in units of the picture.
+def turn_about(axis: Axis, angle: float, pivot: np.ndarray) -> np.ndarray:
+    """(2, 4) normalised affine that turns (x, y, depth) about `pivot` (3,), all in one unit of length."""
+    turn = rotation(axis, angle).astype(np.float64)
+    return np.concatenate([turn[:2], (pivot[:2] - turn[:2] @ pivot)[:, None]], axis=1)
 
-    x and y are divided by `std` beside the depth. In pictures that are not square they are measured in the mean of
-    width and height first, so that the turn is rigid.
+
+def scale_depth(depth: np.ndarray, factor: float) -> np.ndarray:
+    """Depths (66,) divided by a positive factor, or brought to [0, 1] by 0 (a constant column becomes 0).
+
+    Raises:
+        ValueError: a negative factor.
     """
-    height, width = size
-    aspect = 2 * np.array([width, height]) / (width + height)
-    solid = np.concatenate([(points[:, :2] - mean) * aspect / std, points[:, 2:]], axis=1)
-    turned = solid @ rotations.transpose(0, 2, 1)
-    return turned[..., :2] * std / aspect + mean
-
-
-def rotation_affine(
-    rotation: np.ndarray, size: tuple[int, int], std: float = 0.5, pivot: np.ndarray | None = None
-) -> np.ndarray:
-    """The (2, 4) affine in pixels that turns a face itself by `rotation` (3, 3), depth in units of the picture / `std`.
-
-    Args:
-        pivot: (3,) x, y in pixels and depth of the point that stays; None turns about the picture's top-left corner,
-            as the original does.
-    """
-    unit = (size[0] + size[1]) / 2
-    linear = rotation[:2].astype(np.float64) * np.array([1, 1, unit / std])
-    shift = np.zeros(2) if pivot is None else pivot[:2] - linear @ pivot
-    return np.concatenate([linear, shift[:, None]], axis=1)
+    if factor < 0:
+        raise ValueError("scale_depth must be >= 0")
+    if factor > 0:
+        return depth / factor
+    spread = depth.max() - depth.min()
+    return (depth - depth.min()) / spread if spread > 0 else np.zeros_like(depth)

@@ -19,10 +19,6 @@ PoseSampling = Literal["truncated_gaussian", "uniform"]
 LARGEST_EXTENT = 5.0
 
 
-class PoseOutOfVolume(UserError):
-    """A camera from which some ray misses the back plane."""
-
-
 @dataclass(frozen=True)
 class Scene:
     """A data set's camera set-up and its volume of planes, in scene units and radians."""
@@ -141,9 +137,7 @@ def cameras_on_sphere(yaw: Tensor, pitch: Tensor, radius: float, fov: float, siz
     rotation = torch.stack([right, down, forward], dim=-2)  # world-to-camera
     focal = size / (2 * math.tan(fov / 2))
     intrinsics = yaw.new_tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
-    return Camera(
-        intrinsics, rotation, -(rotation @ position.unsqueeze(-1)).squeeze(-1), (size, size), unit="scene"
-    )
+    return Camera(intrinsics, rotation, -(rotation @ position.unsqueeze(-1)).squeeze(-1), (size, size), unit="scene")
 
 
 def angles_of(position: Tensor, radius: float) -> tuple[Tensor, Tensor]:

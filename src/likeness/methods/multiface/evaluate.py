@@ -1,0 +1,245 @@
+"""Evaluation: plain, with colours fitted, and by the original protocol, which also fits the encoder to the test set."""
+
+import copy
+import dataclasses
+import itertools
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from likeness.engine import Run
+from likeness.files import write_text
+from likeness.methods.multiface.config import MultifaceConfig
+from likeness.methods.multiface.data import MultifaceBatch, loss_weight
+from likeness.methods.multiface.method import Capture, Objective
+from likeness.methods.multiface.model import MultifaceAvatar, predict
+from likeness.metrics.lpips import load_lpips
+from likeness.metrics.psnr import psnr
+from likeness.metrics.ssim import ssim
+
+Protocol = Literal["plain", "colour", "original"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Measure a run on held-out segments and cameras."""
+
+    run: Path
+    """The run to evaluate."""
+    which: str = "last"
+    """Checkpoint: `last`, `best` or a tag."""
+    protocol: Protocol = "plain"
+    """`plain` fits nothing and takes the mean of the codes; `colour` fits the colour correction at test time;
+    `original` fits colour correction and encoder over 8 passes and samples the codes, as the published figures were
+    made."""
+    passes: int = 8
+    """Passes over the test set of a protocol that fits; losses are those of the last pass, before each own step."""
+    data_dir: Path | None = None
+    """Another entity folder than the run's own."""
+    frame_list: Path | None = None
+    """Another frame list."""
+    test_segments: tuple[str, ...] | None = None
+    """Other held-out prefixes; an empty list evaluates every segment."""
+    camera_split: Path | None = None
+    """Another split; cameras under `test` that were never trained get the mean colour row."""
+    batch_size: int = 8
+    lr: float = 3e-4
+    """Rate of the test-time fitting."""
+    fit_batches: int = 501
+    """Batches of every pass but the last."""
+    rendered: bool = False
+    """Also draw the views and report PSNR and SSIM, over covered pixels and over the full frame, in linear colours."""
+    lpips_backbone: Path | None = None
+    """torchvision's VGG16 weights; with them LPIPS of the drawn views is reported too."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over a test set: the loss terms, the errors in millimetres and grey levels, and those of the mean face."""
+
+    losses: dict[str, float]
+    extra: dict[str, float]
+
+
+def measure(
+    model: MultifaceAvatar,
+    objective: Objective,
+    passes: Sequence[Sequence[MultifaceBatch] | Iterator[MultifaceBatch]],
+    *,
+    fitted: Sequence[nn.Parameter],
+    lr: float,
+    noise_scale: float,
+) -> dict[str, float]:
+    """Mean losses of the last pass, every batch measured before its own fitting step.
+
+    Args:
+        model: its networks are stepped where `fitted` holds their parameters: give a copy.
+        objective: the losses.
+        passes: batches of each pass, on the model's device.
+        fitted: parameters that are fitted at test time; none for a plain evaluation.
+        lr: of the fitting (Adam, all loss terms with their weights, no clipping).
+        noise_scale: of the latent noise; 0 takes the mean of the codes.
+    """
+    model.avatar.eval()
+    model.colour.eval()
+    optimiser = Adam(fitted, lr=lr) if fitted else None
+    generator = torch.Generator().manual_seed(0)
+    totals: dict[str, float] = {}
+    count = 0
+    for index, batches in enumerate(passes):
+        for batch in batches:
+            noise = torch.randn(len(batch.verts), model.avatar.latent, generator=generator).to(batch.verts)
+            with torch.set_grad_enabled(optimiser is not None):
+                prediction = predict(
+                    model.avatar,
+                    model.colour,
+                    batch.average,
+                    batch.verts,
+                    batch.view,
+                    batch.row,
+                    noise_scale * noise if noise_scale else None,
+                )
+                terms = objective.terms(prediction, batch)
+            if index == len(passes) - 1:
+                count += 1
+                for name, value in terms.items():
+                    totals[name] = totals.get(name, 0.0) + float(value.detach())
+            if optimiser is not None:
+                optimiser.zero_grad()
+                objective.total(terms).backward(inputs=list(fitted))
+                optimiser.step()
+    return {name: value / count for name, value in totals.items()}
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, float]:
+    """Print and return the figures of a run; one line is added to `result.txt` in its folder.
+
+    Texture losses are printed normalised and in grey levels squared (`denorm_tex`), mesh losses over the vertex
+    variance.
+    """
+    run = Run.open(config.run)
+    trained = run.config(MultifaceConfig)
+    changes = {
+        "data_dir": config.data_dir,
+        "frame_list_test": config.frame_list,
+        "test_segments": config.test_segments,
+        "camera_split": config.camera_split,
+    }
+    settings = dataclasses.replace(trained, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    model = MultifaceAvatar.from_run(config.run, config.which)
+    capture = Capture(settings)
+    # Colour rows are the run's, whatever the split now says.
+    capture.rows = {name: row for row, name in enumerate(model.template.trained)}
+    samples = capture.samples("valid")
+    photos = settings.lambda_screen > 0 or config.rendered
+    views = capture.views(samples, photos)
+    weight = loss_weight(settings.loss_weight_mask, settings.tex_size) if settings.loss_weight_mask else None
+    objective = Objective(settings, model.normaliser, model.topology, weight)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, objective = model.to(device), objective.to(device)
+    started = time.monotonic()
+    print(f"#test samples {len(samples)}; protocol {config.protocol}")
+    model = MultifaceAvatar(copy.deepcopy(model.avatar), copy.deepcopy(model.colour), model.template, settings).to(
+        device
+    )
+    fitted: list[nn.Parameter] = []
+    if config.protocol != "plain":
+        fitted += list(model.colour.parameters())
+    if config.protocol == "original":
+        fitted += list(model.avatar.enc.parameters())
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).tolist()
+
+    def batches(limit: int | None) -> Iterator[MultifaceBatch]:
+        starts = itertools.islice(range(0, len(order), config.batch_size), limit)
+        for start in starts:
+            yield _on(views.batch(order[start : start + config.batch_size]), device)
+
+    passes = [batches(config.fit_batches) for _ in range(config.passes - 1 if fitted else 0)] + [batches(None)]
+    figures = measure(
+        model,
+        objective,
+        passes,
+        fitted=fitted,
+        lr=config.lr,
+        noise_scale=settings.latent_noise if config.protocol == "original" else 0.0,
+    )
+    figures["denorm_tex"] = figures.get("tex", math.nan) * objective.tex_var
+    figures |= against_mean_face(model, objective, batches(None))
+    if config.rendered:
+        figures |= rendered_views(model, objective, batches(None), config.lpips_backbone)
+    shown = {"screen": figures.get("screen", math.nan), "mesh": figures.get("verts", math.nan), "tex": figures["tex"]}
+    line = " / ".join(f"{shown[name]:.6f}" for name in ("screen", "mesh", "tex"))
+    print(f"({' / '.join(shown)}) {line}    denormalised tex {figures['denorm_tex']:.6f}")
+    for name, value in figures.items():
+        print(f"  {name:28s} {value:.6g}")
+    print(f"Testing takes {time.monotonic() - started:.1f} seconds")
+    results = run.folder / "result.txt"
+    earlier = results.read_text(encoding="utf-8") if results.is_file() else ""
+    write_text(results, f"{earlier}{config.protocol} {config.which} {line} {figures['denorm_tex']:.6f}\n")
+    return figures
+
+
+@torch.no_grad()
+def against_mean_face(
+    model: MultifaceAvatar, objective: Objective, batches: Iterator[MultifaceBatch]
+) -> dict[str, float]:
+    """Mean distance of vertices (mm) and mean error of seen texels (grey levels), beside those of the mean face."""
+    sums = {"mesh_mm": 0.0, "mean_face_mesh_mm": 0.0, "texture_grey": 0.0, "mean_face_texture_grey": 0.0}
+    count = 0
+    scale, grey = objective.normaliser.vert_std, objective.normaliser.tex_std
+    for batch in batches:
+        prediction = predict(model.avatar, model.colour, batch.average, batch.verts, batch.view, batch.row, None)
+        seen = batch.mask.sum().clamp(min=1)
+        n = len(batch.verts)
+        count += n
+        sums["mesh_mm"] += n * float((prediction.verts - batch.verts).norm(dim=-1).mean()) * scale
+        sums["mean_face_mesh_mm"] += n * float(batch.verts.norm(dim=-1).mean()) * scale
+        error = ((prediction.texture - batch.texture).abs() * batch.mask).sum() / seen
+        sums["texture_grey"] += n * float(error) * grey
+        sums["mean_face_texture_grey"] += n * float((batch.texture.abs() * batch.mask).sum() / seen) * grey
+    return {name: value / count for name, value in sums.items()}
+
+
+@torch.no_grad()
+def rendered_views(
+    model: MultifaceAvatar, objective: Objective, batches: Iterator[MultifaceBatch], backbone: Path | None
+) -> dict[str, float]:
+    """PSNR and SSIM (and LPIPS, given its weights) of drawn views against photographs, linear colours in [0, 1].
+
+    Over covered pixels, and over the full frame with the photograph's background kept.
+    """
+    distance = None if backbone is None else load_lpips(backbone)
+    found: dict[str, list[Tensor]] = {}
+    for batch in batches:
+        assert batch.photo is not None
+        prediction = predict(model.avatar, model.colour, batch.average, batch.verts, batch.view, batch.row, None)
+        picture, weight = objective.draw(prediction, batch.projection)
+        mask = (weight[:, :1] > 0).float()
+        picture = picture.clamp(0, 1)
+        composed = torch.where(mask > 0, picture, batch.photo)
+        measures = {
+            "psnr_covered": psnr(picture, batch.photo, mask=mask),
+            "psnr_frame": psnr(picture, batch.photo),
+            "ssim_frame": ssim(composed, batch.photo),
+        }
+        if distance is not None:
+            measures["lpips_frame"] = distance(composed * 2 - 1, batch.photo * 2 - 1).flatten()
+        for name, values in measures.items():
+            found.setdefault(name, []).append(values.cpu().double())
+    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+
+
+def _on(batch: MultifaceBatch, device: torch.device) -> MultifaceBatch:
+    changes = {
+        field.name: value.to(device)
+        for field in dataclasses.fields(batch)
+        if (value := getattr(batch, field.name)) is not None
+    }
+    return dataclasses.replace(batch, **changes)

@@ -1,0 +1,219 @@
+"""Short trainings on a drawn data set: results folder, resume, freezing, initialising, and that it learns."""
+
+import pickle
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from likeness.engine import Run, train
+from likeness.engine.config import read_config
+from likeness.errors import UserError
+from likeness.methods.bilayer.avatar import Avatar
+from likeness.methods.bilayer.compat import read_args, rewrite, write_args
+from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
+from likeness.methods.bilayer.data import make_batches
+from likeness.methods.bilayer.method import BaseStage, EnhancerStage
+from likeness.methods.bilayer.networks import ALL, BASE, build_network, network_options
+from likeness.methods.bilayer.networks.inference_generator import Layers, compose
+from likeness.methods.bilayer.networks.texture_enhancer import TextureEnhancer
+from likeness.methods.bilayer.networks.warp import identity_grid
+from likeness.methods.bilayer.pairs import read_samples
+from likeness.methods.bilayer.published import ImportConfig, import_published, load_network_weights
+
+
+def _train(kind, config, stage="base"):
+    return train(kind, config, method="bilayer", stage=stage, argv=["test"])
+
+
+def _weights(run, name, tag):
+    return torch.load(run.folder / "checkpoints" / f"{tag}_{name}.pth", weights_only=True)
+
+
+def test_row_20_results_folder_and_resume(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data", people=3)
+
+    def config(name, epochs):
+        return small_config(
+            data_root=root, experiment_dir=tmp_path, experiment_name=name, epochs=epochs, save_dataset_filenames=True
+        )
+
+    run = _train(BaseStage, config("whole", 2))
+    names = {p.name for p in (run.folder / "checkpoints").glob("*.pth")}
+    assert names == {f"{e}_{n}.pth" for e in (1, 2) for n in (*BASE, "discriminator", "state")}
+    assert (run.folder / "args.txt").is_file()
+    assert read_config(run.config_file, BilayerConfig).image_size == 32
+    losses = pickle.loads((run.folder / "losses.pkl").read_bytes())
+    assert len(losses["G_L1_train"]) == 2
+    assert len(losses["l1_test"]) == 2
+    for folder, tag in (("metrics", "losses/G_L1"), ("tensorboard_paper", "G_L1_train")):
+        events = EventAccumulator(str(run.folder / folder))
+        events.Reload()
+        assert tag in events.Tags()["scalars"]
+    assert list((run.folder / "images" / "train").iterdir())
+    _, listed = read_samples(run.folder / "train_filenames.txt")
+    assert len(listed) == 6
+    _train(BaseStage, config("broken", 1))
+    resumed = _train(BaseStage, config("broken", 2))
+    for name in (*BASE, "discriminator"):
+        for key, value in _weights(run, name, 2).items():
+            assert torch.equal(value, _weights(resumed, name, 2)[key]), (name, key)
+    assert (run.folder / "train_filenames.txt").read_text() == (resumed.folder / "train_filenames.txt").read_text()
+
+
+def test_row_20_initialised_and_frozen_networks(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data")
+    first = _train(BaseStage, small_config(data_root=root, experiment_dir=tmp_path, experiment_name="a", epochs=1))
+    config = small_config(
+        data_root=root,
+        experiment_dir=tmp_path,
+        experiment_name="b",
+        epochs=1,
+        seed=5,
+        init_experiment_dir=first.folder,
+        init_networks=("identity_embedder", "texture_generator", "inference_generator"),
+        init_which_epoch="1",
+        frozen_networks=("identity_embedder", "texture_generator", "inference_generator", "keypoints_embedder"),
+    )
+    second = _train(BaseStage, config)
+
+    def moved(name):
+        old, new = (_weights(run, name, 1) for run in (first, second))
+        return {
+            k for k in old if (k.endswith(("weight_orig", ".bias")) or "pixel" in k) and not torch.equal(old[k], new[k])
+        }
+
+    assert moved("identity_embedder") == set()
+    assert moved("inference_generator") == set()
+    tex = moved("texture_generator")
+    assert any(k.startswith("prj_tex") for k in tex)
+    assert any(k.startswith("gen_tex.heads") for k in tex)
+    assert not any(k.startswith("gen_tex.blocks.0.") for k in tex)
+    assert moved("keypoints_embedder"), "freezing needs the network to be initialised too"
+    with pytest.raises(UserError, match="no checkpoint"):
+        _train(BaseStage, small_config(
+            data_root=root, experiment_dir=tmp_path, experiment_name="c", init_experiment_dir=first.folder,
+            init_networks=("identity_embedder",), init_which_epoch="77",
+        ))  # fmt: skip
+
+
+def test_row_24_training_lowers_l1_and_the_discriminator_learns(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data", people=2, frames=4)
+    config = small_config(
+        data_root=root, experiment_dir=tmp_path, experiment_name="learn", epochs=60, save_every=60, lr=2e-3,
+        validate_every=0, visuals_every=0,
+    )  # fmt: skip
+    torch.manual_seed(config.seed)
+    start = {k: v.clone() for k, v in BaseStage(config).networks["discriminator"].state_dict().items()}
+    run = _train(BaseStage, config)
+    losses = pickle.loads((run.folder / "losses.pkl").read_bytes())
+    assert sum(losses["G_L1_train"][-5:]) < 0.6 * sum(losses["G_L1_train"][:5])
+    end = _weights(run, "discriminator", 60)
+    assert all(not torch.equal(start[k], end[k]) for k in start if k.endswith("weight_orig"))
+
+
+def test_row_08_enhancer_stage_sse_and_l1(tmp_path, make_tree, small_config, small):
+    root = make_tree(tmp_path / "data")
+    base = _train(BaseStage, small_config(data_root=root, experiment_dir=tmp_path, experiment_name="base", epochs=1))
+    fields = {f: getattr(PRESETS["tiny"], f) for f in PRESETS["tiny"].__dataclass_fields__}
+    for kind in ("sse", "l1"):
+        config = EnhancerConfig(
+            **{**fields, **small, "data_root": root, "experiment_dir": tmp_path, "experiment_name": f"enh_{kind}",
+               "epochs": 1, "batch_size": 2, "save_every": 1, "validate_every": 1, "visuals_every": 1,
+               "enh_guiding_rgb_loss_type": kind, "base_run": base.folder}
+        )  # fmt: skip
+        run = _train(EnhancerStage, config, "enhancer")
+        for name in BASE:
+            for key, value in _weights(base, name, 1).items():
+                assert torch.equal(value, _weights(run, name, 1)[key]), (name, key)
+        assert "texture_enhancer" in Avatar.from_run(run.folder).networks
+
+
+def test_row_08_every_depth_of_unrolling(small_config):
+    torch.manual_seed(0)
+    texture, truth = torch.rand(2, 3, 32, 32), torch.rand(4, 3, 32, 32)
+    layers = Layers(torch.zeros(4, 2, 32, 32), torch.zeros(4, 3, 32, 32), torch.zeros(4, 1, 32, 32))
+    source = compose(layers, texture.repeat_interleave(2, 0), identity_grid(32), False)
+    seen = []
+    for depth in (1, 2, 3, 4):
+        torch.manual_seed(1)
+        enhancer = TextureEnhancer(network_options(small_config(enh_unrolling_depth=depth)))
+        with torch.no_grad():
+            seen.append(enhancer(texture, source, truth))
+        assert seen[-1].shape == texture.shape
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(seen[:-1], seen[1:], strict=True))
+
+
+def test_row_01_import_with_and_without_v(tmp_path, small_config):
+    config = small_config()
+    network = build_network("keypoints_embedder", config)
+    with torch.no_grad():
+        network(torch.randn(2, 136))
+    state = {k: v.clone() for k, v in network.eval().state_dict().items()}
+    expected = network(torch.ones(1, 136))
+    old = {k: v for k, v in state.items() if not k.endswith("weight_v")}
+    for number in range(4):
+        layer = network.net.mlp[2 * number]
+        sigma = layer.weight_u @ (layer.weight_orig @ layer.weight_v)
+        old[f"net.mlp.{2 * number}.weight"] = (layer.weight_orig / sigma).detach()
+    fresh = build_network("keypoints_embedder", config).eval()
+    load_network_weights(fresh, old, "old.pth")
+    assert torch.allclose(fresh(torch.ones(1, 136)), expected, atol=1e-4)
+    load_network_weights(fresh, state, "new.pth")
+    assert torch.equal(fresh(torch.ones(1, 136)), expected)
+    with pytest.raises(UserError, match="another architecture"):
+        load_network_weights(build_network("keypoints_embedder", PRESETS["paper"]), state, "new.pth")
+
+
+@pytest.mark.slow
+def test_row_01_import_makes_a_run(tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ALL:
+        torch.save(build_network(name, PRESETS["paper"]).state_dict(), folder / f"2225_{name}.pth")
+    import_published(ImportConfig(files=(folder,), out=tmp_path / "runs" / "published"))
+    assert Run.open(tmp_path / "runs" / "published").checkpoints.whole()
+    assert set(Avatar.from_run(tmp_path / "runs" / "published").networks) == {*BASE, "texture_enhancer"}
+
+
+def test_row_19_args_round_trip_with_types(tmp_path):
+    values = {
+        "b": 3,
+        "a": "text",
+        "rate": 2e-4,
+        "flag": True,
+        "off": False,
+        "per_loss_weights": "10, 0.01",
+        "minus": -1,
+    }
+    write_args(tmp_path / "args.txt", values)
+    assert (tmp_path / "args.txt").read_text().splitlines()[0] == "a: text"
+    assert read_args(tmp_path / "args.txt") == {**values, "minus": -1.0}
+
+
+def test_row_19_flag_lines_of_the_fork(tmp_path, capsys):
+    words = rewrite(
+        "train",
+        "--experiment_name mine --num_epochs 7 --checkpoint_freq 2 --frame_num_from_paper True --which_epoch 1 "
+        "--pse_use_harmonic_enc False --init_networks identity_embedder, texture_generator --emb_norm_layer_type none "
+        "--lrs identity_embedder: 2e-4, texture_generator: 2e-4 --calc_stats".split(),
+    )
+    text = " ".join(words)
+    for part in (
+        "--experiment-name mine", "--epochs 7", "--save-every 2", "--pairs paper", "--resume none", "--lr 2e-4",
+        "--pse-use-harmonic-enc False", "--init-networks identity_embedder texture_generator", "--calc-stats True",
+    ):  # fmt: skip
+        assert part in text
+    told = capsys.readouterr().out
+    assert "starts from scratch" in told
+    assert "--emb_norm_layer_type none: left out" in told
+    with pytest.raises(UserError, match="no flag"):
+        rewrite("train", ["--no_such_flag", "1"])
+
+
+@pytest.mark.parametrize(("people", "clips"), [(4, 2), (1, 3), (1, 1)])
+def test_row_23_general_person_and_video_sets_train_alike(tmp_path, make_tree, small_config, people, clips):
+    root = make_tree(tmp_path / "data", people=people, clips=clips, frames=3)
+    config = small_config(data_root=root, experiment_dir=tmp_path, epochs=1, validate_every=0, visuals_every=0)
+    assert len(make_batches(config, "train")) == -(-people // 2)
+    assert _train(BaseStage, config).checkpoints.whole()
