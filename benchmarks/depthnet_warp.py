@@ -17,12 +17,13 @@ def main() -> list[Row]:
     solid = solid / np.ptp(solid, axis=0).max() / 1.6 + (0.5, 0.5, 0.0)
     keypoints, depth = solid[:, :2] * SIDE, solid[:, 2]
     affine = pixel_affine(turn_about("y", 0.4, np.array([0.5, 0.5, 0.0])), SIDE, SIDE)
-    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    image = np.stack([rows, columns, (rows + columns) // 2], axis=-1).astype(np.uint8)
     ours = best_time(lambda: warp_face(image, keypoints, depth, affine), repeats=50, warm_up=3)
     buffered = best_time(lambda: warp_face(image, keypoints, depth, affine, view_depth=depth), repeats=50, warm_up=3)
     plain = best_time(lambda: triangle_by_triangle(image, keypoints, depth, affine), repeats=3)
-    same = triangle_by_triangle(image, keypoints, depth, affine) == warp_face(image, keypoints, depth, affine).image
-    assert same.mean() > 0.99
+    by_hand = triangle_by_triangle(image, keypoints, depth, affine).astype(int)
+    assert (np.abs(by_hand - warp_face(image, keypoints, depth, affine).image).max(-1) <= 1).mean() > 0.998
     baseline = "triangle by triangle, numpy"
     return [
         Row(f"warp of one {SIDE} x {SIDE} face, 107 triangles", ours, baseline, plain, "<= 2 ms"),
