@@ -4,6 +4,7 @@
 flags. A line counts as theirs when it has one of their own flags (`ORIGINAL_ONLY`); any other passes unchanged.
 """
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from likeness.errors import UserError
 from likeness.methods.depthnet.compat_tools import rewrite_tools
-from likeness.methods.depthnet.config import original_name
+from likeness.methods.depthnet.config import AignConfig, DepthConfig, original_name
 
 ORIGINAL_ONLY = {
     "name", "iterator", "network", "save_path", "no_gan", "cpu", "compute_stats", "interactive", "save_images_every",
@@ -25,11 +26,7 @@ DROPPED = {
     "verbose": "the log says everything",
 }
 DEFAULTS = {"name": "deleteme", "batch_size": "2", "epochs": "100", "save_every": "10", "resume": "None"}
-KEPT = {
-    "batch_size": "batch-size", "epochs": "epochs", "lr": "lr", "beta1": "beta1", "beta2": "beta2", "lamb": "lamb",
-    "dnorm": "dnorm", "l2_decay": "l2-decay", "update_g_every": "update-g-every", "save_every": "save-every",
-    "sigma": "sigma", "name": "experiment-name", "gan_mode": "gan-mode", "data": "data",
-}  # fmt: skip
+FIELDS = {field.name for kind in (DepthConfig, AignConfig) for field in dataclasses.fields(kind)}
 
 
 def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
@@ -97,8 +94,8 @@ def _train(values: dict[str, str], words: list[str], told: list[str]) -> list[st
     if network == "aign_sn":
         rewritten.append("--spectral")
     for name, value in values.items():
-        if name in KEPT:
-            rewritten += [f"--{KEPT[name]}", value]
+        if name == "name":
+            rewritten += ["--experiment-name", value]
         elif name == "save_path":
             rewritten += ["--experiment-dir", value]
             told.append(f"--save_path: the run is {value}/runs/{values['name']}")
@@ -106,6 +103,8 @@ def _train(values: dict[str, str], words: list[str], told: list[str]) -> list[st
             rewritten += ["--resume", _resume(value)]
         elif name == "cpu":
             rewritten += ["--accelerator", "cpu"]
+        elif name in FIELDS and name not in SWITCHES:
+            rewritten += [f"--{name.replace('_', '-')}", value]
         elif name not in SWITCHES:
             raise UserError(f"--{name} is no flag of the original launchers, see docs/coming-from-depthnets.md")
     if "save_path" not in values:

@@ -67,7 +67,7 @@ def turned_photograph(folder: Path, models: dict[str, Path | None]) -> list[tupl
         *figures,
         (
             folder / "depths.png",
-            "The depths that each model infers, dark to bright in its own scale: without a critic, sign and scale are free.",
+            "Inferred depths, dark to bright in each model's own scale: without a critic, sign and scale are free.",
         ),
     ]
 
