@@ -65,7 +65,11 @@ def run(words: list[str]) -> None:
     for length in (2, 1):
         name = " ".join(words[:length])
         if name in commands:
-            call(resolve(commands[name]), words[length:], f"likeness {name}")
+            rest = words[length:]
+            owner = next((entry for entry in methods() if name in entry.commands), None)
+            if owner is not None and owner.compat is not None:
+                rest = resolve(owner.compat)(name, rest)
+            call(resolve(commands[name]), rest, f"likeness {name}")
             return
     verb = words[0]
     verbs = {"train"} | {name.split()[0] for entry in methods() for name in entry.verbs}

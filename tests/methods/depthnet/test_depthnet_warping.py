@@ -93,7 +93,7 @@ def test_row_24_warp_dataset_options(example, tmp_path, capsys):
     main(["warp", str(example), "--results", str(tmp_path / "late"), "--start_index", "3"])
     assert [path.name for path in (tmp_path / "late").iterdir()] == ["000027_crop.png"]
     main(["warp", str(example), "--results", str(tmp_path / "cut"), "--identity"])
-    cut = np.asarray(Image.open(tmp_path / "cut" / "000001_crop.png")).astype(int)
+    cut = np.asarray(Image.open(tmp_path / "cut" / "000001_crop.png").convert("RGB")).astype(int)
     source = np.asarray(Image.open(example / "source" / "000001_crop.png").convert("RGB")).astype(int)
     inside = cut.any(-1)
     assert np.abs(cut - source)[inside].max() <= 1

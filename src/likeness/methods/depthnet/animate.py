@@ -14,6 +14,8 @@ from likeness.media.video import write_video
 from likeness.methods.depthnet import turning
 from likeness.methods.depthnet.photo import Background, FacePhoto, open_photo, warp_photo
 from likeness.methods.depthnet.published import load_generator
+from likeness.perception.faces import MediaPipeFaces
+from likeness.perception.protocols import FaceTracker
 
 RATE = 24
 """Frames a second of the videos."""
@@ -25,8 +27,9 @@ class AnimateConfig:
 
     source: Path
     """A photograph, or a folder of photographs."""
-    out: Path
-    """A video (.mp4), or a picture (.png, .jpg): a strip of the turn, or the reposed face. A folder for a folder."""
+    out: Path | None = None
+    """A video (.mp4), or a picture (.png, .jpg): a strip of the turn, or the reposed face. A folder for a folder.
+    Default: `<source>_turned.mp4` or `<source>_as_<target>.png` here."""
     target: Path | None = None
     """A photograph whose pose the face takes; without it the face is turned."""
     run: Path | None = None
@@ -36,8 +39,8 @@ class AnimateConfig:
     angles: tuple[float, float] = (0.785, -0.785)
     """Radians: the turn goes from 0 to the first and on to the second (0.785 is 45 degrees)."""
     turn: Literal["source", "landmarks"] = "source"
-    """`source` turns the photograph by its predicted depth (a model trained with a critic); `landmarks` turns the landmarks
-    with the tracker's depth and lets the model map the photograph onto them (any model)."""
+    """`source` turns the photograph by its predicted depth (a model trained with a critic); `landmarks` turns the
+    landmarks with the tracker's depth and lets the model map the photograph onto them (any model)."""
     pivot: Literal["face", "corner"] = "face"
     """Centre of the turn: the middle of the face, or the square's corner as the original's --rotate_source has it."""
     paste: Literal["source", "target"] = "source"
@@ -64,20 +67,27 @@ def animate(config: AnimateConfig) -> None:
     Raises:
         UserError: no face, or an `out` that does not fit the source.
     """
+    generator = load_generator(config.run)
+    tracker = None if config.source_kpts is not None else MediaPipeFaces()
     if not config.source.is_dir():
-        _animate_one(config, config.source, config.out)
+        _animate_one(config, generator, tracker, config.source, config.out or Path(_name(config, config.source)))
         return
-    if config.out.suffix:
-        raise UserError("names a file, but the source is a folder: name a folder", path=config.out)
+    if config.source_kpts is not None:
+        raise UserError("--source-kpts holds the landmarks of one picture: name one as --source", path=config.source)
+    folder = config.out or Path(f"{config.source.resolve().name}_turned")
+    if folder.suffix:
+        raise UserError("names a file, but the source is a folder: name a folder", path=folder)
     skipped = []
     photographs = list_images(config.source)
+    suffix = ".png" if config.target is not None else ".mp4"
     for path in photographs:
-        suffix = ".png" if config.target is not None else ".mp4"
         try:
-            _animate_one(config, path, config.out / f"{path.stem}{suffix}")
+            _animate_one(config, generator, tracker, path, folder / f"{path.stem}{suffix}")
         except UserError as error:
             skipped.append(str(error))
-    print(f"{config.out}: {len(photographs) - len(skipped)} of {len(photographs)} photographs")
+    if len(skipped) == len(photographs):
+        raise UserError(f"not one of {len(photographs)} photographs could be used; {skipped[0]}", path=config.source)
+    print(f"{folder}: {len(photographs) - len(skipped)} of {len(photographs)} photographs")
     for line in skipped:
         print(f"skipped {line}")
 
@@ -141,20 +151,29 @@ def strip(frames: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(frames, axis=1)
 
 
-def _animate_one(config: AnimateConfig, path: Path, out: Path) -> None:
+def _name(config: AnimateConfig, source: Path) -> str:
+    return f"{source.stem}_turned.mp4" if config.target is None else f"{source.stem}_as_{config.target.stem}.png"
+
+
+def _animate_one(
+    config: AnimateConfig, generator: turning.Generator, tracker: FaceTracker | None, path: Path, out: Path
+) -> None:
     if out.suffix.lower() not in IMAGE_SUFFIXES | {".mp4"}:
         raise UserError(f"cannot write {out.suffix or 'a file without suffix'}: name an .mp4, .png or .jpg", path=out)
-    generator = load_generator(config.run)
-    photo = open_photo(path, config.source_kpts, config.kpt_file_separator, config.face, config.any_face)
+    photo = open_photo(path, config.source_kpts, config.kpt_file_separator, config.face, config.any_face, tracker)
+    if config.target is not None and out.suffix.lower() == ".mp4":
+        raise UserError("a reposed face is a picture: name a .png or .jpg", path=out)
     options = {"background": config.background, "depth_buffer": config.depth_buffer}
     if config.target is not None:
-        target = open_photo(config.target, config.target_kpts, config.kpt_file_separator, None, config.any_face)
+        target = open_photo(
+            config.target, config.target_kpts, config.kpt_file_separator, None, config.any_face, tracker
+        )
         picture = repose(photo, target, generator, onto_target=config.paste == "target", **options)  # type: ignore[arg-type]
-        if out.suffix.lower() == ".mp4":
-            raise UserError("a reposed face is a picture: name a .png or .jpg", path=out)
         write_image(out, picture, synthetic=True)
     elif out.suffix.lower() == ".mp4":
         angles = turning.sweep(config.angles)
+        if not len(angles):
+            raise UserError(f"there is no frame between the angles {config.angles}: they are 0, or closer than 0.01")
         frames = track(_turned(config, photo, generator, angles), path.name, len(angles), transient=True)
         write_video(out, frames, RATE, synthetic=True)
     else:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from likeness.errors import UserError
+from likeness.methods.depthnet.compat_tools import rewrite_tools
 from likeness.methods.depthnet.config import AignConfig, DepthConfig, original_name
 
 ORIGINAL_ONLY = {
@@ -35,6 +36,8 @@ def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
         UserError: a flag of the original that asks for something another verb does, or that nobody knew.
     """
     words = list(arguments)
+    if verb in ("export", "warp", "repair train"):
+        return rewrite_tools(verb, words)
     if verb not in ("train", "evaluate"):
         return words
     if verb == "train" and words and not words[0].startswith("-"):

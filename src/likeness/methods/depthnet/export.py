@@ -96,7 +96,7 @@ def export_single(config: SingleConfig) -> None:
     source = _portrait(config.src_img_file, config.src_kpts_file, config)
     target = _portrait(config.tgt_img_file, config.tgt_kpts_file, config)
     _write_pair(config, source, target)
-    print(f"{config.output_dir}: 1 face; warp it with `likeness warp {config.output_dir} --use-dir tgt_images`")
+    print(f"{config.output_dir}: 1 face; next: `likeness warp {config.output_dir} --results DIR --use-dir tgt_images`")
 
 
 def export_multi(config: MultiConfig) -> None:

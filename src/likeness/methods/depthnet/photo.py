@@ -7,11 +7,12 @@ from typing import Literal
 import numpy as np
 
 from likeness.geometry.face_landmarks import to_66, to_68
-from likeness.media.image import read_uint8
+from likeness.media.image import read_uint8, resize_uint8
 from likeness.methods.depthnet.facewarper import read_landmark_file
 from likeness.methods.depthnet.overlay import composite
 from likeness.methods.depthnet.turning import pixel_affine
 from likeness.perception.faces import find_face
+from likeness.perception.protocols import FaceTracker
 from likeness.render.face_warp import estimate_view_depth, warp_face
 
 SIDE = 1.6
@@ -50,6 +51,7 @@ def open_photo(
     separator: str = ",",
     face: int | None = None,
     any_face: bool = False,
+    tracker: FaceTracker | None = None,
 ) -> FacePhoto:
     """Read a photograph and find its face, or take 66 (or 68) landmarks from a file.
 
@@ -60,7 +62,7 @@ def open_photo(
     if landmarks is not None:
         table = read_landmark_file(landmarks, separator)
         return cut_square(picture, table[:, :2], table[:, 2] if table.shape[1] == 3 else None)
-    found = find_face(picture, face=face, any_face=any_face, path=path)
+    found = find_face(picture, face=face, any_face=any_face, tracker=tracker, path=path)
     solid = to_66(found.points_3d)
     return cut_square(picture, solid[:, :2], solid[:, 2])
 
@@ -97,16 +99,16 @@ def warp_photo(
     Returns:
         (H, W, 3) uint8 of the photograph pasted into.
     """
-    keypoints = to_68(source.points) * source.side
-    depth_68 = to_68(depth[:, None])[:, 0]
-    matrix = pixel_affine(affine, source.side, source.side)
-    view = estimate_view_depth(keypoints, depth_68, matrix) if depth_buffer else None
-    seen = warp_face(source.crop, keypoints, depth_68, matrix, view_depth=view)
     base = source if onto is None else onto
-    image, coverage = seen.image, seen.coverage
+    texture = source.crop
     if base.side != source.side:
-        index = ((np.arange(base.side) + 0.5) * source.side / base.side).astype(int)
-        image, coverage = image[index[:, None], index], coverage[index[:, None], index]
+        texture = resize_uint8(texture, (base.side, base.side))
+    keypoints = to_68(source.points) * base.side
+    depth_68 = to_68(depth[:, None])[:, 0]
+    matrix = pixel_affine(affine, base.side, base.side)
+    view = estimate_view_depth(keypoints, depth_68, matrix) if depth_buffer else None
+    seen = warp_face(texture, keypoints, depth_68, matrix, view_depth=view)
+    image, coverage = seen.image, seen.coverage
     pasted = composite(image, base.crop, coverage, FEATHER * base.side)
     whole = np.zeros_like(base.picture) if background == "black" else base.picture.copy()
     height, width = whole.shape[:2]

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TextIO
 
 from likeness.errors import UserError
-from likeness.media.image import read_uint8, write_image
+from likeness.media.image import read_uint8
 from likeness.methods.depthnet.facewarper import read_warp_input
-from likeness.methods.depthnet.warp_dataset import paint
+from likeness.methods.depthnet.warp_dataset import paint, write_warp
 
 
 def serve(commands: Iterable[str], answers: TextIO) -> None:
@@ -33,7 +33,7 @@ def _carry_out(line: str) -> None:
     if len(paths) != 5:
         raise UserError(f"found {len(paths)} fields, expected image keypoints depth affine output, separated by blanks")
     image, keypoints, depth, affine, output = paths
-    write_image(output, paint(read_uint8(image), read_warp_input(keypoints, depth, affine)), synthetic=True)
+    write_warp(output, paint(read_uint8(image), read_warp_input(keypoints, depth, affine)))
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.progress import track
 from likeness.errors import UserError
 from likeness.media.image import read_uint8, write_image
 from likeness.methods.depthnet.facewarper import WarpInput, read_warp_input
-from likeness.render.face_warp import estimate_view_depth, warp_face
+from likeness.render.face_warp import FaceWarp, estimate_view_depth, warp_face
 
 IDENTITY = np.array([[1.0, 0, 0, 0], [0, 1, 0, 0]])
 
@@ -34,6 +34,8 @@ class WarpConfig:
     """Sub-folder whose file names, without the last extension, are the ids."""
     depth_buffer: bool = False
     """Show the nearest triangle instead of the last painted: for turns beyond about 45 degrees."""
+    coverage: Path | None = None
+    """Folder that gets a mask <id>.png of where each face was painted, for `likeness overlay --coverage`."""
 
 
 def warp_dataset(config: WarpConfig) -> None:
@@ -42,6 +44,10 @@ def warp_dataset(config: WarpConfig) -> None:
     Raises:
         UserError: no such folder, or a file that cannot be understood.
     """
+    if config.start_index < 0:
+        raise UserError(f"--start-index counts ids from 0, found {config.start_index}")
+    if config.img_override is not None and not config.img_override.is_file():
+        raise UserError("no such picture for --img-override", path=config.img_override)
     listed = config.dataset / config.use_dir
     if not listed.is_dir():
         raise UserError(
@@ -60,14 +66,22 @@ def warp_dataset(config: WarpConfig) -> None:
         face = read_warp_input(*members)
         affine = IDENTITY if config.identity else face.affine
         painted = paint(read_uint8(picture), WarpInput(face.keypoints, face.depth, affine), config.depth_buffer)
-        write_image(config.results / f"{name}.png", painted, synthetic=True)
+        write_warp(config.results / f"{name}.png", painted)
+        if config.coverage is not None:
+            write_image(config.coverage / f"{name}.png", painted.coverage.astype(np.uint8) * 255, synthetic=True)
         done += 1
     print(f"{config.results}: {done} faces")
     for line in skipped:
         print(line)
 
 
-def paint(picture: np.ndarray, face: WarpInput, depth_buffer: bool = False) -> np.ndarray:
-    """(H, W, 3) uint8 the moved face on black."""
+def paint(picture: np.ndarray, face: WarpInput, depth_buffer: bool = False) -> FaceWarp:
+    """The moved face on black."""
     view = estimate_view_depth(face.keypoints, face.depth, face.affine) if depth_buffer else None
-    return warp_face(picture, face.keypoints, face.depth, face.affine, view_depth=view).image
+    return warp_face(picture, face.keypoints, face.depth, face.affine, view_depth=view)
+
+
+def write_warp(path: Path, warp: FaceWarp) -> None:
+    """Write a warp as the original does: RGBA, alpha 255 everywhere."""
+    alpha = np.full((*warp.image.shape[:2], 1), 255, np.uint8)
+    write_image(path, np.concatenate([warp.image, alpha], axis=2), synthetic=True)
