@@ -100,7 +100,7 @@ def animate(config: AnimateConfig) -> None:
         try:
             for drive, picture in shown:
                 if config.side_by_side:
-                    crop = torch.from_numpy(drive.crop).permute(2, 0, 1).float() / 255
+                    crop = torch.from_numpy(drive.crop.copy()).permute(2, 0, 1).float() / 255
                     picture = torch.cat((torch.from_numpy(sources[0].image), crop, picture), 2)
                 writer.write(picture, drive.frame.time)
                 count += 1

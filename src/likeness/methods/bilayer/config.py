@@ -167,7 +167,7 @@ _TINY: dict = {
     "visuals_every": 50,
     "stats_calc_iters": 10,
     "keep_last": 2,
-    "lr": 5e-4,
+    "lr": 1e-3,
 }
 
 _RELEASED: dict = {

@@ -60,7 +60,12 @@ class Projector(nn.Module):
         groups = []
         for embedding, stacks, size, rows in zip(embeddings, self.fc_blocks, self.sizes, self.rows, strict=True):
             assert isinstance(stacks, nn.ModuleList)
-            pooled = F.adaptive_avg_pool2d(embedding, size).reshape(embedding.shape[0], rows, -1)
+            if size % embedding.shape[-1] == 0:
+                # Pooling to a multiple of the size repeats pixels; saying so is ten times faster.
+                pooled = F.interpolate(embedding, size=(size, size), mode="nearest")
+            else:
+                pooled = F.adaptive_avg_pool2d(embedding, size)
+            pooled = pooled.reshape(embedding.shape[0], rows, -1)
             for kind, stack in zip(self.kinds, stacks, strict=True):
                 predicted = stack(pooled)  # (B, rows, q)
                 weight, bias = predicted[..., :-1], predicted[..., -1]
