@@ -177,7 +177,10 @@ def fold(module: nn.Module) -> nn.Module:
     if isinstance(module, TexelDeconv):
         folded = TexelDeconv.__new__(TexelDeconv)
         nn.Module.__init__(folded)
-        folded.deconv = fold(module.deconv)
+        deconv = fold(module.deconv)
+        convolution = deconv[1] if isinstance(deconv, nn.Sequential) else deconv
+        convolution.register_parameter("bias", None)
+        folded.deconv = deconv
         bias = module.bias + module.deconv.bias[None, :, None, None]  # type: ignore[index]
         folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
         return folded
