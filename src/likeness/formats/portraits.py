@@ -114,13 +114,14 @@ def open_portraits(layout: Layout, images: str | Path, poses: str | Path | None 
     """
     images = Path(images)
     poses = images if poses is None else Path(poses)
+    labels: dict[str, list] = {}
     if layout == "ffhq":
-        names, labels = _zip_names(images, read_fail_list(poses)), {}
+        names = _zip_names(images, read_fail_list(poses))
     elif layout == "metfaces":
         if not images.is_dir():
             raise UserError("is no folder: expected MetFaces' pictures, <name>.png", path=images)
         failed = {PurePosixPath(line).name for line in read_fail_list(poses)}
-        names, labels = sorted(p.name for p in images.glob("*.png") if p.name not in failed), {}
+        names = sorted(p.name for p in images.glob("*.png") if p.name not in failed)
     else:
         labels = _eg3d_labels(images)
         names = list(labels)

@@ -217,7 +217,7 @@ class Synthesis(nn.Module):
         """(N, num_ws, w_dim) -> picture (N, 3, R, R), nominally in [-1, 1]."""
         image = None
         for block, x, styles in self.walk(ws, noise, half):
-            y = block.torgb(x, styles[2]).float()
+            y = block.torgb.forward(x, styles[2]).float()
             image = y if image is None else upsample2(image) + y
         assert image is not None
         return image

@@ -23,11 +23,18 @@ def resample_filter() -> Tensor:
 def upsample2(x: Tensor) -> Tensor:
     """Twice the size by zero insertion, the [1, 3, 3, 1] filter and gain 4: (N, C, H, W) -> (N, C, 2H, 2W).
 
-    Away from the border this filter is bilinear interpolation; at the border StyleGAN2 blends with zeros, hence the
-    padding. The native bilinear kernel is several times faster than a grouped convolution.
+    The filter is separable with taps 3/4 and 1/4, which needs a fraction of a grouped convolution's time. The result of
+    a channel does not depend on how many there are: 0.25 b is exact, so that fused and plain additions round alike
+    (torch's bilinear kernel rounds by its vector's width).
     """
-    padded = F.pad(x, (1, 1, 1, 1))
-    return F.interpolate(padded, scale_factor=2, mode="bilinear", align_corners=False)[..., 2:-2, 2:-2]
+    padded = F.pad(x, (0, 0, 1, 1))
+    middle = x * 0.75
+    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2, :], padded[..., 2:, :]))
+    tall = torch.stack([even, odd], dim=-2).flatten(-3, -2)
+    padded = F.pad(tall, (1, 1))
+    middle = tall * 0.75
+    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2], padded[..., 2:]))
+    return torch.stack([even, odd], dim=-1).flatten(-2)
 
 
 def filter4(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:

@@ -5,6 +5,7 @@ of the published generators.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -86,8 +87,8 @@ class MPIBlock(SynthesisBlock):
             self._parameters = {"pos_enc_embed_learnable_param": tokens, **self._parameters}
             self.register_buffer("pos_enc_embed_learnable_param_left_append", torch.zeros(1, 1, outputs, 1, 1))
 
-    def maps(self, x: Tensor, ws: Sequence[Tensor], depths: Tensor, token_weights: Tensor | None) -> Tensor | None:
-        """Alpha logits (N, P, r, r), depth logits (N, 1, r, r) for depth2alpha, or None where this block adds nothing.
+    def maps(self, x: Tensor, ws: Sequence[Tensor], depths: Tensor, token_weights: Tensor | None) -> "AlphaMaps | None":
+        """This block's share of the alpha logits; None where it adds nothing.
 
         Args:
             x: (N, C, r, r) features.
@@ -99,21 +100,21 @@ class MPIBlock(SynthesisBlock):
             return None
         w = ws[2]
         if self.variant == "depth2alpha":
-            return self.todepth(x, w).float()
+            return AlphaMaps(self.todepth(x, w).float(), None, None)
         if self.variant == "vanilla":
-            return self.toalpha(x, w).float()
-        kernel = self.toalpha.kernel(w)[:, 0]  # (N, C)
+            return AlphaMaps(self.toalpha(x, w).float(), None, None)
+        kernel = self.toalpha.kernel(w)[:, 0].float()  # (N, C)
         shared = normalised_projection(x.float(), kernel) + self.toalpha.bias  # (N, r, r)
         if self.variant == "depth":
-            embedded = self.pos_enc_embed(depths, ws[1])
+            embedded = self.pos_enc_embed(depths, ws[1]).float()
         else:
             tokens = self.get_parameter("pos_enc_embed_learnable_param")[0, :, :, 0, 0]  # (32, C)
             if token_weights is not None:
                 left = self.get_buffer("pos_enc_embed_learnable_param_left_append")[0, :, :, 0, 0]
                 tokens = token_weights @ torch.cat([left, tokens, tokens[-1:]])
             embedded = tokens.unsqueeze(0)
-        shift = torch.matmul(embedded, kernel.unsqueeze(-1)).squeeze(-1)  # (N or 1, P)
-        return clamped(shared.unsqueeze(1) + shift[..., None, None], self.toalpha.clamp)
+        shift = torch.matmul(embedded, kernel.unsqueeze(-1)).squeeze(-1)  # (N, P)
+        return AlphaMaps(shared.unsqueeze(1), shift.float(), self.toalpha.clamp)
 
     def background(self, x: Tensor, w: Tensor) -> Tensor:
         """Colour logits (N, 3, r, r) of the background texture, made from the margins of the features x.
@@ -127,6 +128,27 @@ class MPIBlock(SynthesisBlock):
         left = self.torgb.linear(features[..., : margin + 1], w)
         right = self.torgb.linear(features[..., -margin - 1 :], w)
         return clamped(blend_margins(left, right, x.shape[-1], self.blend_epsilon), self.torgb.clamp)
+
+
+@dataclass(frozen=True)
+class AlphaMaps:
+    """One resolution's alpha (or depth) logits, with what all planes share kept once.
+
+    toalpha is linear before its clamp, so that toalpha(IN(x) + e_p) = toalpha(IN(x)) + s_p exactly.
+    """
+
+    shared: Tensor
+    """(N, 1, r, r); vanilla: (N, P, r, r)."""
+    shift: Tensor | None
+    """(N, P) s_p; None where `shared` is all."""
+    clamp: float | None
+    """Bound of the sum."""
+
+    def of(self, planes: slice) -> Tensor:
+        """(N, P', r, r) logits of some planes, or all of `shared`."""
+        if self.shift is None:
+            return self.shared
+        return clamped(self.shared + self.shift[:, planes, None, None], self.clamp)
 
 
 def blend_margins(left: Tensor, right: Tensor, width: int, epsilon: float) -> Tensor:

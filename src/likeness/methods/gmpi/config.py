@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
@@ -204,7 +204,7 @@ GMPI_PRESETS: dict[str, GMPIConfig] = {
 }
 """The five published models; batch sizes are those of one of the paper's eight GPUs."""
 
-_TINY = dict(resolution=32, z_dim=64, w_dim=64, mapping_layers=4, channel_base=1024, channel_max=64)
+_TINY: dict[str, Any] = dict(resolution=32, z_dim=64, w_dim=64, mapping_layers=4, channel_base=1024, channel_max=64)
 GMPI_PRESETS["tiny"] = GMPIConfig(
     **_TINY,
     experiment_name="gmpi-tiny",

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from likeness.methods.gmpi.alpha import TOKENS, MPIBlock, Variant
+from likeness.methods.gmpi.alpha import TOKENS, AlphaMaps, MPIBlock, Variant
 from likeness.nets.stylegan2 import Mapping, Noise, Synthesis, truncate
 from likeness.nets.stylegan2_ops import upsample2
 
@@ -72,33 +72,28 @@ class MPISynthesis(Synthesis):
             chunk: planes whose alpha maps grow together; bounds the scratch memory and changes nothing else.
         """
         colours = None
-        levels: list[tuple[MPIBlock, Tensor, tuple]] = []
+        levels = []
         for block, x, styles in self.walk(ws, noise, half):
             y = torch.stack([block.torgb(x, styles[2]), block.background(x, styles[2])], dim=1).float()
             colours = y if colours is None else upsample2(colours.flatten(1, 2)).view(y.shape) + y
-            levels.append((block, x, styles))
+            levels.append(block.maps(x, styles, depths, token_weights))
         assert colours is not None
+        if levels[0].shift is None:  # vanilla and depth2alpha have maps of their own number
+            return colours, _grown(levels, slice(None))
         chunk = chunk or len(depths)
-        parts = []
-        for start in range(0, len(depths), chunk):
-            part = slice(start, start + chunk)
-            weights = None if token_weights is None else token_weights[part]
-            parts.append(self._maps(levels, depths[part], weights))
-        if parts[0].shape[1] == len(depths) or len(parts) == 1:  # vanilla and depth2alpha have their own number
-            return colours, parts[0]
-        return colours, torch.cat(parts, dim=1)
+        parts = [_grown(levels, slice(start, start + chunk)) for start in range(0, len(depths), chunk)]
+        return colours, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    @staticmethod
-    def _maps(levels: list, depths: Tensor, token_weights: Tensor | None) -> Tensor:
-        total = None
-        for block, x, styles in levels:
-            y = block.maps(x, styles, depths, token_weights)
-            if total is not None:
-                total = upsample2(total)
-            if y is not None:
-                total = y if total is None else total + y
-        assert total is not None
-        return total
+
+def _grown(levels: list[AlphaMaps | None], planes: slice) -> Tensor:
+    """(N, P', R, R) skip sum of the levels' maps from 4x4 upwards."""
+    assert levels[0] is not None
+    total = levels[0].of(planes)
+    for level in levels[1:]:
+        total = upsample2(total)
+        if level is not None:
+            total = total + level.of(planes)
+    return total
 
 
 class MPIGenerator(nn.Module):

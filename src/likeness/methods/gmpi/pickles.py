@@ -35,12 +35,16 @@ def _tensor_storage(content: bytes) -> Any:
     return torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
 
 
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *unused: Any) -> Tensor:
+    return torch._utils._rebuild_tensor(storage, offset, size, stride)
+
+
 ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("dnnlib.util", "EasyDict"): dict,
     ("torch_utils.persistence", "_reconstruct_persistent_obj"): _inert,
     ("torch._utils", "_rebuild_parameter"): lambda data, *unused: data,
-    ("torch._utils", "_rebuild_tensor_v2"): lambda *args: torch._utils._rebuild_tensor_v2(*args[:4], False, {}),
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch.storage", "_load_from_bytes"): _tensor_storage,
     ("numpy.core.multiarray", "_reconstruct"): np.core.multiarray._reconstruct,  # type: ignore[attr-defined]
     ("numpy.core.multiarray", "scalar"): np.core.multiarray.scalar,  # type: ignore[attr-defined]
