@@ -48,7 +48,12 @@ def check(data: Path, out: Path = Path("check"), every: int = 50) -> dict[str, f
         f"200 x 300 x 250), standard deviation {statistics.vert_var**0.5:.3f} mm"
     )
     print(f"texture: {statistics.tex_mean.shape[1]} px, standard deviation {statistics.tex_var**0.5:.2f} grey levels")
-    numbers = {"cameras": len(records), "frames": len(listed), "views": len(samples), "vertices": vertices}
+    numbers: dict[str, float] = {
+        "cameras": len(records),
+        "frames": len(listed),
+        "views": len(samples),
+        "vertices": vertices,
+    }
     if samples:
         found = overlay(entity, samples[0], out / "overlay.png")
         print(
@@ -99,7 +104,7 @@ def damage(entity: Entity, samples: list[Sample], vertices: int) -> list[str]:
             read_transform(entity.transform(sample.segment, sample.frame))
             picture = read_picture(entity.texture(sample.segment, sample.camera, sample.frame))
             if size not in (None, picture.shape):
-                findings.append(f"{sample}: a texture of {picture.shape[:2]}, others have {size[:2]}")  # type: ignore[index]
+                findings.append(f"{sample}: a texture of {picture.shape[:2]}, others have {size[:2]}")
             size = size or picture.shape
             topology = read_topology(entity.topology(sample.segment, sample.frame))
         except UserError as error:

@@ -11,6 +11,9 @@ from likeness.errors import UserError
 class DiagonalColour(nn.Module):
     """Gain and bias of each channel: `out_c = weight[cam, c] tex_c + bias[cam, c]`; the first camera stays (1, 0)."""
 
+    weight_anchor: Tensor
+    bias_anchor: Tensor
+
     def __init__(self, cameras: int):
         super().__init__()
         self.register_buffer("weight_anchor", torch.ones(1, 3, 1, 1))
@@ -57,7 +60,8 @@ class MatrixColour(nn.Module):
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """Matrices (n, 3, 3) and biases (n, 3) of all cameras."""
-        matrices, biases = self.weights.flatten(2), self.bias
+        matrices: Tensor = self.weights.flatten(2)
+        biases: Tensor = self.bias
         if self.training:
             matrices = torch.cat([torch.eye(3, device=matrices.device)[None], matrices[1:]])
             biases = torch.cat([torch.zeros_like(biases[:1]), biases[1:]])

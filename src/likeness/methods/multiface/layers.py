@@ -177,12 +177,12 @@ def fold(module: nn.Module) -> nn.Module:
     if isinstance(module, TexelDeconv):
         folded = TexelDeconv.__new__(TexelDeconv)
         nn.Module.__init__(folded)
-        folded.deconv = fold(module.deconv)
+        deconv = fold(module.deconv)
+        convolution = deconv[1] if isinstance(deconv, nn.Sequential) else deconv
+        convolution.register_parameter("bias", None)
+        folded.deconv = deconv
         bias = module.bias + module.deconv.bias[None, :, None, None]  # type: ignore[index]
         folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
-        folded.deconv.bias = None
-        if isinstance(folded.deconv, nn.Sequential):
-            folded.deconv[1].bias = None
         return folded
     if isinstance(module, ConvTranspose2dWN):
         folded = nn.ConvTranspose2d(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
@@ -190,7 +190,7 @@ def fold(module: nn.Module) -> nn.Module:
         return folded
     if isinstance(module, Conv2dWN):
         kernel = module.kernel_size[0]
-        folded = nn.Conv2d(module.in_channels, module.out_channels, kernel, module.stride, padding=1, device="meta")
+        folded = nn.Conv2d(module.in_channels, module.out_channels, kernel, module.stride[0], padding=1, device="meta")
         folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
         return nn.Sequential(nn.Upsample(scale_factor=2), folded) if isinstance(module, UpsampleConvWN) else folded
     folded = module.__class__.__new__(module.__class__)
@@ -206,15 +206,17 @@ def _norm(weight: Tensor) -> Tensor:
     return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
 
 
-def _frozen(value: Tensor) -> nn.Parameter:
+def _frozen(value: Tensor | None) -> nn.Parameter:
+    assert value is not None
     return nn.Parameter(value.detach().clone(), requires_grad=False)
 
 
-def _initialise(weight: nn.Parameter, channels: int, area: int, slope: float) -> None:
+def _initialise(weight: Tensor, channels: int, area: int, slope: float) -> None:
     bound = math.sqrt(3.0) * math.sqrt(2.0 / (1.0 + slope**2)) * math.sqrt(2.0 / (channels * area))
     nn.init.uniform_(weight, -bound, bound)
 
 
-def _finish(layer: nn.Module) -> None:
-    nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    nn.init.constant_(layer.g, float(_norm(layer.weight.detach())))  # type: ignore[arg-type]
+def _finish(layer: LinearWN | Conv2dWN | ConvTranspose2dWN) -> None:
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    nn.init.constant_(layer.g, float(_norm(layer.weight.detach())))
