@@ -87,3 +87,40 @@ def test_E03_identity_from_any_embedding(run, backbone, tmp_path):
     mean, std = map(float, (folder / "aggregated.txt").read_text().split(","))
     assert mean == pytest.approx(np.mean(list(found.values())))
     assert std >= 0
+
+
+def test_inversion_recovers_a_sample_of_the_run_with_its_depth(run, tmp_path):
+    from likeness.media.image import write_image
+    from likeness.methods.gmpi.avatar import Avatar
+    from likeness.methods.gmpi.invert import InvertConfig, fit, invert
+
+    avatar = Avatar.from_run(run)
+    planes = avatar.planes()
+    truth = avatar.mpi(avatar.z(3), planes)
+    yaw, pitch, other = torch.tensor([0.2]), torch.tensor([0.1]), torch.tensor([-0.2])
+    target = avatar.view(truth, planes, yaw, pitch)
+    config = InvertConfig(
+        photo=tmp_path / "photo.png", run=run, out=tmp_path / "out", yaw=0.2, pitch=0.1, style_steps=60, tuning_steps=20
+    )
+    before = {k: v.clone() for k, v in avatar.generator.state_dict().items()}
+    found = fit(avatar, target.image, config)
+    assert found.psnr > found.psnr_style - 0.5
+    assert found.psnr > 25
+    mean = avatar.generator.from_styles(
+        avatar.generator.mapping(torch.randn(500, 16)).mean(0).repeat(1, 6, 1), avatar.scene.normalised(planes[:, 0])
+    )
+    novel = avatar.view(truth, planes, other, pitch)
+    errors = [(avatar.view(mpi, planes, other, pitch).image - novel.image).square().mean() for mpi in (found.mpi, mean)]
+    assert errors[0] < 0.5 * errors[1]  # an unseen view is nearer the truth than the mean face is
+    assert all(torch.equal(v, before[k]) for k, v in avatar.generator.state_dict().items())
+    write_image(config.photo, target.image[0], synthetic=True)
+    invert(e_replace(config, style_steps=2, tuning_steps=1))
+    assert {p.name for p in config.out.iterdir()} == {
+        "fitted.png", "parallax.html", "video_rgb_horizontal.mp4", "video_depth_horizontal.mp4"
+    }  # fmt: skip
+
+
+def e_replace(config, **changes):
+    from dataclasses import replace
+
+    return replace(config, **changes)

@@ -17,6 +17,7 @@ METHOD = Method(
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "export": f"{_HERE}.animate:export",
         "import": f"{_HERE}.published:import_published",
+        "invert": f"{_HERE}.invert:invert",
     },
     compat=f"{_HERE}.compat:rewrite",
     demo=f"{_HERE}.demo:demo",

@@ -78,9 +78,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def task_folder(config: EvaluateConfig) -> Path:
     """`planes_<P>_n_<N>/psi_<psi>/<task>` under the output folder."""
-    return (
-        config.out / f"planes_{config.nplanes}_n_{config.n_imgs}" / f"psi_{config.truncation_psi}" / config.task
-    )
+    return config.out / f"planes_{config.nplanes}_n_{config.n_imgs}" / f"psi_{config.truncation_psi}" / config.task
 
 
 def write_pictures(avatar: Avatar, config: EvaluateConfig) -> Path:
@@ -98,9 +96,7 @@ def write_pictures(avatar: Avatar, config: EvaluateConfig) -> Path:
             continue
         torch.manual_seed(index)
         z = torch.randn(1, avatar.config.z_dim).to(avatar.device)
-        mpi = avatar.mpi(
-            z, planes, psi=config.truncation_psi, centre=config.truncation_center, noise=random_noise()
-        )
+        mpi = avatar.mpi(z, planes, psi=config.truncation_psi, centre=config.truncation_center, noise=random_noise())
         for name in names:
             yaw, pitch = avatar.scene.sample_poses(1)
             shown = avatar.view(mpi, planes, yaw, pitch, size)
