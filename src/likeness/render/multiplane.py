@@ -42,7 +42,7 @@ class OutsideBackPlane(UserError):
 
 @wp.func
 def texel(x: float, extent: float, count: int, inset: float):
-    """Texture index of the plane coordinate x; `inset` is 0 where the corner texels' centres are the plane's corners."""
+    """Texture index of the plane coordinate x; `inset` is 0 where corner texels' centres are the plane's corners."""
     u = x * 2.0 / extent
     if inset == 0.0:
         return (u + 1.0) * 0.5 * float(count - 1)
@@ -75,10 +75,10 @@ def composite(
     slope_x = ray[0] / ray[2]
     slope_y = ray[1] / ray[2]
     count = planes.shape[0]
-    through = float(1.0)
+    through = float(1.0)  # noqa: UP018 - in a kernel, float() declares a variable that a loop may change
     colour = wp.vec3()
-    far = float(0.0)
-    covered = float(0.0)
+    far = float(0.0)  # noqa: UP018
+    covered = float(0.0)  # noqa: UP018
     for p in range(count):
         ahead = planes[p, 0] - eye[2]
         x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, inset)
@@ -169,10 +169,10 @@ def composite_backward(
     grad = wp.vec3(grad_image[view, 0, row, column], grad_image[view, 1, row, column], grad_image[view, 2, row, column])
     along = grad_depth[view, row, column]
     constant = grad_opacity[view, row, column]
-    through = float(1.0)
+    through = float(1.0)  # noqa: UP018 - in a kernel, float() declares a variable that a loop may change
     # First near to far for the transmittance, then far to near with `behind`, the gradient-weighted value that the
     # planes behind would show unobstructed. Dividing a running total by 1 - alpha instead would fail at alpha = 1.
-    behind = float(0.0)
+    behind = float(0.0)  # noqa: UP018
     for step in range(2 * count):
         p = step
         if step >= count:
@@ -361,6 +361,6 @@ def require_inside(planes: Tensor, eyes: Tensor, rays: Tensor, size: tuple[int, 
         index = int(wrong[0])
         eye = ", ".join(f"{value:.4f}" for value in eyes[index].tolist())
         raise OutsideBackPlane(
-            f"camera {index} at ({eye}) looks past the back plane (reach {reach[index].max():.3f}, at most 1) or stands "
-            "among the planes: choose a pose nearer the front"
+            f"camera {index} at ({eye}) looks past the back plane (reach {reach[index].max():.3f}, at most 1) or "
+            "stands among the planes: choose a pose nearer the front"
         )

@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,7 +29,9 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     data = folder / "runtime_dataset"
     capture_gmpi(GmpiCapture(out=data, resolution=32, pictures=PICTURES, people=4, seed=seed, depth=False))
     left = max(10.0, 60 * minutes - (time.monotonic() - begun) - 15)
-    shared = dict(experiment_dir=folder, data=data, visuals_every=0, save_every=10_000, resume="auto", seed=seed)
+    shared: dict[str, Any] = dict(
+        experiment_dir=folder, data=data, visuals_every=0, save_every=10_000, resume="auto", seed=seed
+    )
     flat_steps, deep_steps = max(2, int(left / 2 * FLAT_RATE)), max(2, int(left / 2 * DEEP_RATE))
     flat = replace(STYLEGAN2_PRESETS["stylegan2-tiny"], **shared, max_updates=flat_steps)
     parent = train(StyleGAN2Stage, flat, method="gmpi", stage="stylegan2", argv=[])
@@ -45,8 +48,8 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     write_page(folder / "parallax.html", mpi, planes, avatar.scene)
     return Section(
         "GMPI: any StyleGAN2 becomes 3D-aware",
-        f"A small StyleGAN2 was trained for {flat_steps} steps on {PICTURES} synthetic portraits and then made 3D-aware "
-        f"for {deep_steps} steps. That is far too little for a face to look like one; it shows the road. "
+        f"A small StyleGAN2 was trained for {flat_steps} steps on {PICTURES} synthetic portraits and then made "
+        f"3D-aware for {deep_steps} steps. That is far too little for a face to look like one; it shows the road. "
         "gmpi/parallax.html shows the same sample with live parallax in a browser.",
         figures=[
             (folder / "views.png", "one sample from the left, the front and the right (synthetic)"),

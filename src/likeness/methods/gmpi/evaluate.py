@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -147,7 +147,7 @@ def measure_fid_kid(fake: Path, real: Path, embed: Embed) -> dict[str, str]:
     one, two = (embeddings(f, embed).numpy() for f in (fake / "rgb", real))
     subset = min(KID_SUBSET, len(one), len(two))
     kid = kernel_distance(one, two, subset_size=subset)
-    values = {
+    values: dict[str, Any] = {
         "frechet_inception_distance": frechet_distance(one, two),
         "kernel_inception_distance_mean": kid.mean,
         "kernel_inception_distance_std": kid.deviation,
