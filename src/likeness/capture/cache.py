@@ -53,6 +53,11 @@ def cached(name: str, build: Callable[[], Mapping[str, np.ndarray]], limit_bytes
     return arrays
 
 
+def clear_cache() -> None:
+    """Remove the baked assets and people from the user's cache folder; they are made again when needed."""
+    print(f"{cache_folder()}: {clear() / 1e6:.0f} MB freed")
+
+
 def clear() -> int:
     """Remove every entry; returns the number of bytes that were freed."""
     freed = 0

@@ -92,7 +92,7 @@ class Shot:
         return ORIENTATIONS[self.number % 3] if self.part.name == "test" else None
 
 
-def capture_depthnet(config: DepthnetCapture) -> None:
+def capture_faces(config: DepthnetCapture) -> None:
     """Write faces with exact landmarks in three dimensions."""
     train = chosen(config.train, config.preset, *((24, 400, 13671) if config.pictures else (200, 4000, 13671)))
     valid = chosen(config.valid, config.preset, 9, 90, 4500)
@@ -103,13 +103,13 @@ def capture_depthnet(config: DepthnetCapture) -> None:
     if not config.pictures:
         write_landmark_tree(config.out, train, valid, test, config.seed)
         return
-    capture_faces(config.out, parts(train, valid, test), people, config.size, config.seed, config.workers)
+    write_pictures(config.out, parts(train, valid, test), people, config.size, config.seed, config.workers)
     if config.contact_sheet:
         files = sorted((config.out / "train_img").glob("*.jpg"))[:32]
         contact_sheet(config, [resize(read_image(file), (160, 160)) for file in files])
 
 
-def capture_faces(out: Path, wanted: list[Part], people: int, size: int, seed: int, workers: int = 1) -> None:
+def write_pictures(out: Path, wanted: list[Part], people: int, size: int, seed: int, workers: int = 1) -> None:
     """Write the pictures, landmark files and split list of a 3DFAW tree; pictures that are there are kept."""
     shots = [Shot(out, seed, part, number, people, size) for part in wanted for number in range(part.count)]
     run_all(write_shot, [shot for shot in shots if not shot.image_file.exists()], workers, "faces")

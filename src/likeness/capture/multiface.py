@@ -262,8 +262,8 @@ def average_texture(textures: list[np.ndarray]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=2)
 def _sitter(seed: int) -> Person:
-    # Short hair: the tracked mesh has none, and long hair would be baked into the textures.
-    return make_person(seed, "buzz")
+    # No hair: the tracked mesh has none, and textures hold what the mesh shows.
+    return make_person(seed, "bald")
 
 
 def _record(camera: Camera) -> CameraRecord:

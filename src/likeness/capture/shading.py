@@ -163,6 +163,8 @@ def _surface(found: Hits, scene: Scene, person: Person, kinds: np.ndarray):
     ]
     albedo[body] = _LINEAR[np.concatenate(picked)] if picked else 0
     labels = part_labels(on_body, scene, person)
+    # Light reaches an open mouth through lips and cheeks, too.
+    open_sky[body] = np.where(labels == Part.MOUTH, np.maximum(open_sky[body], 0.25), open_sky[body])
     skin = np.isin(labels, (Part.SKIN, Part.LIPS, Part.EARS, Part.NAILS, Part.BROWS, Part.BEARD))
     wrap[body] = np.where(skin[:, None], WRAP, np.float32(0.04))
     gloss[body] = np.select(

@@ -63,7 +63,7 @@ class MeshTree:
         self._ids: wp.array = wp.array([mesh.id for mesh in self._meshes], dtype=wp.uint64, device=device)
 
     def closest(self, points: Tensor, *, signed: bool = False, triangle: Tensor | None = None) -> SurfacePoint:
-        """The nearest point of the surface.
+        """The nearest point of the surface. Triangles without area are passed over: their neighbours' edges cover them.
 
         Args:
             points: (B, N, 3).

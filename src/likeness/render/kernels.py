@@ -49,6 +49,8 @@ def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, dev
 
 def as_array(tensor: Tensor, dtype: type):
     """`tensor` as an argument for a kernel, without a copy: its last dimension holds the components of `dtype`."""
+    if not tensor.numel():
+        tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)  # for strides that Warp accepts
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
 
 

@@ -68,6 +68,25 @@ def _bounds(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, near: float):
     return box
 
 
+@wp.func
+def _steepness(ax: float, ay: float, bx: float, by: float, side: float):
+    # What turns a row's edge value into the column where the edge crosses; 0 for edges too flat to tell precisely.
+    rise = (by - ay) * side
+    if wp.abs(rise) < 0.05 * wp.abs(bx - ax):
+        return 0.0
+    return 1.0 / rise
+
+
+@wp.func
+def _cut_span(span: wp.vec2, value: float, steepness: float):
+    # `value`: the edge function at column 0; it falls by 1 / steepness a column.
+    if steepness > 0.0:
+        return wp.vec2(span[0], wp.min(span[1], value * steepness + 0.5))
+    if steepness < 0.0:
+        return wp.vec2(wp.max(span[0], value * steepness - 0.5), span[1])
+    return span
+
+
 @wp.kernel
 def find_nearest(
     vertices: wp.array2d(dtype=wp.vec3),
@@ -114,6 +133,17 @@ def find_nearest(
     q1 = wp.where(perspective, scale / wp.abs(p1[2]), scale * p1[2])
     q2 = wp.where(perspective, scale / wp.abs(p2[2]), scale * p2[2])
     largest = wp.where(perspective, 1.0 / near, wp.inf)
+    # Most of a box lies outside its triangle: a row's span is estimated, with half a pixel to spare. Where vertices lie
+    # so far away that rounding could eat this margin, the whole row is tried.
+    origin = float(left) + 0.5
+    k0 = float(0.0)
+    k1 = float(0.0)
+    k2 = float(0.0)
+    reach = wp.max(wp.max(wp.abs(p0), wp.abs(p1)), wp.abs(p2))
+    if wp.max(reach[0], reach[1]) < 4096.0:
+        k0 = _steepness(p1[0], p1[1], p2[0], p2[1], s0)
+        k1 = _steepness(p2[0], p2[1], p0[0], p0[1], s1)
+        k2 = _steepness(p0[0], p0[1], p1[0], p1[1], s2)
     first = top + (lane + lanes - top % lanes) % lanes
     for i in range(first, bottom + 1, lanes):
         y = float(i) + 0.5
@@ -121,14 +151,31 @@ def find_nearest(
         y1 = p1[1] - y
         y2 = p2[1] - y
         row = (b * height + i) * width
-        for j in range(left, right + 1):
+        x0 = p0[0] - origin
+        x1 = p1[0] - origin
+        x2 = p2[0] - origin
+        # Times the sides, which is exact.
+        y01 = s0 * y1
+        y02 = s0 * y2
+        y12 = s1 * y2
+        y10 = s1 * y0
+        y20 = s2 * y0
+        y21 = s2 * y1
+        span = wp.vec2(0.0, float(right - left))
+        span = _cut_span(span, _cross(x1, y01, x2, y02), k0)
+        span = _cut_span(span, _cross(x2, y12, x0, y10), k1)
+        span = _cut_span(span, _cross(x0, y20, x1, y21), k2)
+        # A `while` of Warp's runs faster than its `for`.
+        j = left + int(wp.ceil(span[0]))
+        end = left + int(wp.floor(span[1]))
+        while j <= end:
             x = float(j) + 0.5
             x0 = p0[0] - x
             x1 = p1[0] - x
             x2 = p2[0] - x
-            e0 = s0 * _cross(x1, y1, x2, y2)
-            e1 = s1 * _cross(x2, y2, x0, y0)
-            e2 = s2 * _cross(x0, y0, x1, y1)
+            e0 = _cross(x1, y01, x2, y02)
+            e1 = _cross(x2, y12, x0, y10)
+            e2 = _cross(x0, y20, x1, y21)
             if e0 > bias0 and e1 > bias1 and e2 > bias2:
                 q = e0 * q0 + e1 * q1 + e2 * q2
                 if q <= largest:
@@ -136,6 +183,7 @@ def find_nearest(
                     if perspective:
                         bits = INFINITE - bits
                     wp.atomic_min(nearest, row + j, (wp.int64(bits) << wp.int64(32)) | wp.int64(t))
+            j += 1
 
 
 @wp.func
@@ -173,26 +221,35 @@ def resolve(
 ):
     b, i, lane = wp.tid()
     y = float(i) + 0.5
+    # Neighbours along a row often see the same triangle: what it needs is kept.
+    kept = int(-1)
+    p0 = wp.vec3(0.0, 0.0, 0.0)
+    p1 = wp.vec3(0.0, 0.0, 0.0)
+    p2 = wp.vec3(0.0, 0.0, 0.0)
+    r = wp.vec3(0.0, 0.0, 0.0)
     for j in range(lane, nearest.shape[2], lanes):
         key = nearest[b, i, j]
-        t = int(-1)
-        weights = wp.vec3(0.0, 0.0, 0.0)
-        z = float(0.0)
-        if key != EMPTY:
+        if key == EMPTY:
+            triangle[b, i, j] = -1
+            barycentric[b, i, j] = wp.vec3(0.0, 0.0, 0.0)
+            depth[b, i, j] = 0.0
+        else:
             t = int(key)
-            corners = triangles[t]
-            p0 = vertices[b, corners[0]]
-            p1 = vertices[b, corners[1]]
-            p2 = vertices[b, corners[2]]
-            c = _scaled_weights(p0, p1, p2, float(j) + 0.5, y, _inverse_depths(p0, p1, p2, perspective))
+            if t != kept:
+                corners = triangles[t]
+                p0 = vertices[b, corners[0]]
+                p1 = vertices[b, corners[1]]
+                p2 = vertices[b, corners[2]]
+                r = _inverse_depths(p0, p1, p2, perspective)
+                kept = t
+            c = _scaled_weights(p0, p1, p2, float(j) + 0.5, y, r)
             # A centre inside can come out below 0 by a rounding error.
             side = _sign(c[0] + c[1] + c[2])
             c = wp.vec3(wp.max(c[0] * side, 0.0), wp.max(c[1] * side, 0.0), wp.max(c[2] * side, 0.0))
             weights = c * (1.0 / (c[0] + c[1] + c[2]))
-            z = weights[0] * p0[2] + weights[1] * p1[2] + weights[2] * p2[2]
-        triangle[b, i, j] = t
-        barycentric[b, i, j] = weights
-        depth[b, i, j] = z
+            triangle[b, i, j] = t
+            barycentric[b, i, j] = weights
+            depth[b, i, j] = weights[0] * p0[2] + weights[1] * p1[2] + weights[2] * p2[2]
 
 
 @wp.kernel
@@ -207,16 +264,35 @@ def barycentric_backward(
 ):
     b, i, lane = wp.tid()
     y = float(i) + 0.5
+    # Neighbours along a row often see the same triangle: its gradients are summed up before they are written.
+    kept = int(-1)
+    corners = wp.vec3i(0, 0, 0)
+    p0 = wp.vec3(0.0, 0.0, 0.0)
+    p1 = wp.vec3(0.0, 0.0, 0.0)
+    p2 = wp.vec3(0.0, 0.0, 0.0)
+    r = wp.vec3(0.0, 0.0, 0.0)
+    g0 = wp.vec3(0.0, 0.0, 0.0)
+    g1 = wp.vec3(0.0, 0.0, 0.0)
+    g2 = wp.vec3(0.0, 0.0, 0.0)
     for j in range(lane, triangle.shape[2], lanes):
         t = triangle[b, i, j]
         if t >= 0:
+            if t != kept:
+                if kept >= 0:
+                    wp.atomic_add(grad_vertices, b, corners[0], g0)
+                    wp.atomic_add(grad_vertices, b, corners[1], g1)
+                    wp.atomic_add(grad_vertices, b, corners[2], g2)
+                corners = triangles[t]
+                p0 = vertices[b, corners[0]]
+                p1 = vertices[b, corners[1]]
+                p2 = vertices[b, corners[2]]
+                r = _inverse_depths(p0, p1, p2, perspective)
+                g0 = wp.vec3(0.0, 0.0, 0.0)
+                g1 = wp.vec3(0.0, 0.0, 0.0)
+                g2 = wp.vec3(0.0, 0.0, 0.0)
+                kept = t
             g = grad_barycentric[b, i, j]
-            corners = triangles[t]
-            p0 = vertices[b, corners[0]]
-            p1 = vertices[b, corners[1]]
-            p2 = vertices[b, corners[2]]
             x = float(j) + 0.5
-            r = _inverse_depths(p0, p1, p2, perspective)
             c = _scaled_weights(p0, p1, p2, x, y, r)
             # weights = c / total
             inverse_total = 1.0 / (c[0] + c[1] + c[2])
@@ -224,15 +300,17 @@ def barycentric_backward(
             gc0 = (g[0] - mean) * inverse_total * r[0]
             gc1 = (g[1] - mean) * inverse_total * r[1]
             gc2 = (g[2] - mean) * inverse_total * r[2]
-            gz = wp.vec3(0.0, 0.0, 0.0)
-            if perspective:
-                gz = wp.vec3(-gc0 * c[0], -gc1 * c[1], -gc2 * c[2])
+            depth_too = wp.where(perspective, 1.0, 0.0)
             x0 = p0[0] - x
             x1 = p1[0] - x
             x2 = p2[0] - x
             y0 = p0[1] - y
             y1 = p1[1] - y
             y2 = p2[1] - y
-            wp.atomic_add(grad_vertices, b, corners[0], wp.vec3(gc2 * y1 - gc1 * y2, gc1 * x2 - gc2 * x1, gz[0]))
-            wp.atomic_add(grad_vertices, b, corners[1], wp.vec3(gc0 * y2 - gc2 * y0, gc2 * x0 - gc0 * x2, gz[1]))
-            wp.atomic_add(grad_vertices, b, corners[2], wp.vec3(gc1 * y0 - gc0 * y1, gc0 * x1 - gc1 * x0, gz[2]))
+            g0 += wp.vec3(gc2 * y1 - gc1 * y2, gc1 * x2 - gc2 * x1, -gc0 * c[0] * depth_too)
+            g1 += wp.vec3(gc0 * y2 - gc2 * y0, gc2 * x0 - gc0 * x2, -gc1 * c[1] * depth_too)
+            g2 += wp.vec3(gc1 * y0 - gc0 * y1, gc0 * x1 - gc1 * x0, -gc2 * c[2] * depth_too)
+    if kept >= 0:
+        wp.atomic_add(grad_vertices, b, corners[0], g0)
+        wp.atomic_add(grad_vertices, b, corners[1], g1)
+        wp.atomic_add(grad_vertices, b, corners[2], g2)

@@ -1,7 +1,7 @@
 """Kernels of what happens in a pixel once its triangle is known: interpolation, texture look-up, blended outlines.
 
 See `interpolate.py`, `texture.py`, `silhouette.py`. As in `raster_kernels.py`, a thread walks along a picture's row
-with a step of `lanes`.
+with a step of `lanes`. Loops over channels are `while`, which runs faster than Warp's `for`.
 """
 
 # Kernels are Warp's language, not typed Python; in it `float(0.0)` declares a variable that a loop may change.
@@ -30,17 +30,21 @@ def interpolate(
     for j in range(lane, triangle.shape[2], lanes):
         t = triangle[b, i, j]
         if t < 0:
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = 0.0
+                c += 1
         else:
             corners = triangles[t]
             w = barycentric[b, i, j]
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = (
                     w[0] * attributes[source, corners[0], c]
                     + w[1] * attributes[source, corners[1], c]
                     + w[2] * attributes[source, corners[2], c]
                 )
+                c += 1
 
 
 @wp.kernel
@@ -66,7 +70,8 @@ def interpolate_backward(
         if t >= 0:
             corners = triangles[t]
             w = barycentric[b, i, j]
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 g = grad_out[b, i, j, c]
                 g0 += g * attributes[source, corners[0], c]
                 g1 += g * attributes[source, corners[1], c]
@@ -75,6 +80,7 @@ def interpolate_backward(
                     wp.atomic_add(grad_attributes, source, corners[0], c, g * w[0])
                     wp.atomic_add(grad_attributes, source, corners[1], c, g * w[1])
                     wp.atomic_add(grad_attributes, source, corners[2], c, g * w[2])
+                c += 1
         grad_barycentric[b, i, j] = wp.vec3(g0, g1, g2)
 
 
@@ -83,11 +89,7 @@ def _texel(position: float, size: int, wrap: bool):
     # Index of a neighbour at a whole `position`, by wrapping or by clamping.
     index = int(position)
     if wrap:
-        if index < 0:
-            index += size
-        if index >= size:
-            index -= size
-        return index
+        return wp.where(index < 0, index + size, wp.where(index >= size, index - size, index))
     return wp.clamp(index, 0, size - 1)
 
 
@@ -114,8 +116,10 @@ def sample_texture(
     source = wp.min(b, texture.shape[0] - 1)
     for j in range(lane, uv.shape[2], lanes):
         if not mask[b, i, j]:
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 out[b, i, j, c] = 0.0
+                c += 1
         else:
             place = uv[b, i, j]
             x = _texel_position(place[0], width, wrap)
@@ -128,10 +132,12 @@ def sample_texture(
             y1 = _texel(fy + 1.0, height, wrap)
             ax = x - fx
             ay = y - fy
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 upper = texture[source, c, y0, x0] * (1.0 - ax) + texture[source, c, y0, x1] * ax
                 lower = texture[source, c, y1, x0] * (1.0 - ax) + texture[source, c, y1, x1] * ax
                 out[b, i, j, c] = upper * (1.0 - ay) + lower * ay
+                c += 1
 
 
 @wp.kernel
@@ -166,7 +172,8 @@ def sample_texture_backward(
             y1 = _texel(fy + 1.0, height, wrap)
             ax = x - fx
             ay = y - fy
-            for c in range(channels):
+            c = int(0)
+            while c < channels:
                 g = grad_out[b, i, j, c]
                 t00 = texture[source, c, y0, x0]
                 t01 = texture[source, c, y0, x1]
@@ -181,6 +188,7 @@ def sample_texture_backward(
                     wp.atomic_add(grad_texture, source, c, y0, x1, upper * ax)
                     wp.atomic_add(grad_texture, source, c, y1, x0, lower * (1.0 - ax))
                     wp.atomic_add(grad_texture, source, c, y1, x1, lower * ax)
+                c += 1
         grad_uv[b, i, j] = wp.vec2(gx * float(width), gy * float(height))
 
 
@@ -289,12 +297,14 @@ def antialias(
                     if found.reverse:
                         fi, fj, bi, bj = i + down, j + 1 - down, i, j
                     excess = found.share - 0.5
-                    for c in range(image.shape[3]):
+                    c = int(0)
+                    while c < image.shape[3]:
                         change = excess * (image[b, fi, fj, c] - image[b, bi, bj, c])
                         if excess > 0.0:
                             wp.atomic_add(out, b, bi, bj, c, change)
                         else:
                             wp.atomic_add(out, b, fi, fj, c, change)
+                        c += 1
 
 
 @wp.kernel
@@ -321,13 +331,15 @@ def antialias_backward(
                         fi, fj, bi, bj = i + down, j + 1 - down, i, j
                     excess = found.share - 0.5
                     grad_share = float(0.0)
-                    for c in range(image.shape[3]):
+                    c = int(0)
+                    while c < image.shape[3]:
                         g = grad_out[b, fi, fj, c]
                         if excess > 0.0:
                             g = grad_out[b, bi, bj, c]
                         grad_share += g * (image[b, fi, fj, c] - image[b, bi, bj, c])
                         wp.atomic_add(grad_image, b, fi, fj, c, excess * g)
                         wp.atomic_add(grad_image, b, bi, bj, c, -excess * g)
+                        c += 1
                     # share = inside / (inside - outside), both signed areas with the edge's two ends.
                     px = float(fj) + 0.5
                     py = float(fi) + 0.5

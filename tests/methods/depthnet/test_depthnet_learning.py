@@ -9,6 +9,7 @@ import pytest
 from likeness.engine import train
 from likeness.methods.depthnet.config import PRESETS
 from likeness.methods.depthnet.data import synthetic_split
+from likeness.methods.depthnet.demo import demo
 from likeness.methods.depthnet.evaluate import EvaluateConfig, evaluate, synthetic_statistics
 from likeness.methods.depthnet.method import DepthStage
 from likeness.methods.depthnet.published import load_generator, load_network
@@ -64,3 +65,15 @@ def test_synthetic_splits_share_no_face():
         low, high = split.xy.min(1), split.xy.max(1)
         larger = (high - low).max(1)
         assert ((larger > 1 / 1.6 / 1.11) & (larger < 1 / 1.6 / 0.89)).all()
+
+
+@pytest.mark.slow
+def test_the_demo_shows_both_experiments_and_a_turned_photograph(tmp_path):
+    section = demo(tmp_path, 0.3, 0)
+    assert section.title == "DepthNet"
+    names = [path.name for path, _ in section.figures]
+    assert {"keypoint_loss.png", "depth_corr.png", "depthnet.mp4", "the_shipped_model_strip.png", "depths.png"} <= {
+        *names
+    }
+    assert all(path.is_file() for path, _ in section.figures)
+    assert dict(section.rows)["keypoint error of the best affine of x and y alone"] > 1e-3

@@ -25,7 +25,7 @@ from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
 from likeness.methods.bilayer.networks.blocks import fold_spectral_norm
-from likeness.methods.bilayer.networks.folded import FoldedGenerator
+from likeness.methods.bilayer.networks.folded import FoldedGenerator, speed_up
 from likeness.methods.bilayer.networks.inference_generator import compose
 from likeness.methods.bilayer.networks.warp import sample
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
@@ -83,6 +83,9 @@ class Avatar:
         for network in networks.values():
             fold_spectral_norm(network.eval()).requires_grad_(False)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for name in ("texture_generator", ENHANCER):
+            if name in networks:
+                speed_up(networks[name])
 
     @classmethod
     def from_run(

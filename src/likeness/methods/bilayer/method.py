@@ -279,17 +279,17 @@ def perceptual_networks(config: BilayerConfig) -> dict[str, nn.Module]:
     for term, path, depth in (("G_VGG19", config.vgg19_weights, 19), ("G_VGGFace", config.vggface_weights, 16)):
         if path is None:
             continue
-        network = losses.VggFeatures(depth, face=term == "G_VGGFace", pooling=config.per_pooling)
+        vgg = losses.VggFeatures(depth, face=term == "G_VGGFace", pooling=config.per_pooling)
         weights = load_tensors(path)
-        wanted = {key: weights[key] for key in network.state_dict() if key in weights}
-        if len(wanted) != len(network.state_dict()):
+        wanted = {key: weights[key] for key in vgg.state_dict() if key in weights}
+        if len(wanted) != len(vgg.state_dict()):
             raise UserError(f"expected VGG{depth} weights in torchvision's layout (features.N.weight)", path=path)
-        network.load_state_dict(wanted)
-        networks[term] = network
+        vgg.load_state_dict(wanted)
+        networks[term] = vgg
     if not networks and config.per_random_weight:
         networks["G_RANDOM"] = losses.RandomFeatures()
-    for network in networks.values():
-        network.requires_grad_(False).eval()
+    for frozen in networks.values():
+        frozen.requires_grad_(False).eval()
     return networks
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from likeness.engine import sample as per_sample
 from likeness.methods.bilayer.networks import NetworkOptions
-from likeness.methods.bilayer.networks.inference_generator import Frame, compose
+from likeness.methods.bilayer.networks.inference_generator import Frame, InferenceGenerator, compose
 from likeness.methods.bilayer.networks.texture_enhancer import compose_enhanced
 from likeness.methods.bilayer.networks.warp import masked
 
@@ -56,6 +56,7 @@ def forward_base(
     embeds = networks["identity_embedder"](batch.source_imgs, batch.source_stickmen, batch.source_segs)
     texture = networks["texture_generator"](embeds)
     generator = networks["inference_generator"]
+    assert isinstance(generator, InferenceGenerator)
     predicted = generator.project(embeds)
 
     def frames(poses: Tensor, apply_masks: bool) -> Frame:
@@ -114,7 +115,8 @@ def standing_statistics(networks: Mapping[str, nn.Module], options: NetworkOptio
         module.training = isinstance(module, nn.BatchNorm2d)
     for layer in layers:
         layer.momentum = 1.0
-    sums = [[torch.zeros_like(layer.running_mean), torch.zeros_like(layer.running_var)] for layer in layers]  # type: ignore[arg-type]
+    names = ("running_mean", "running_var")
+    sums = [[torch.zeros_like(layer.get_buffer(name)) for name in names] for layer in layers]
     count = 0
     try:
         with torch.no_grad():
@@ -122,15 +124,15 @@ def standing_statistics(networks: Mapping[str, nn.Module], options: NetworkOptio
                 forward_base(networks, options, batch)
                 count += 1
                 for total, layer in zip(sums, layers, strict=True):
-                    total[0] += layer.running_mean
-                    total[1] += layer.running_var
+                    total[0] += layer.get_buffer("running_mean")
+                    total[1] += layer.get_buffer("running_var")
     finally:
         for module, mode in modes:
             module.training = mode
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
     for total, layer in zip(sums, layers, strict=True):
-        if count and layer.running_mean is not None and layer.running_var is not None:
-            layer.running_mean.copy_(total[0] / count)
-            layer.running_var.copy_(total[1] / count)
+        for name, value in zip(names, total, strict=True):
+            if count:
+                layer.get_buffer(name).copy_(value / count)
     return count

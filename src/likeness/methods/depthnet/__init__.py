@@ -33,4 +33,5 @@ METHOD = Method(
         "repair apply": f"{_HERE}.repair.apply:repair_apply",
     },
     compat=f"{_HERE}.compat:rewrite",
+    demo=f"{_HERE}.demo:demo",
 )

@@ -53,6 +53,26 @@ class Pairs:
     """(n, n) float64: mean square residual over landmarks and axes, in units of the picture."""
 
 
+@dataclass(frozen=True)
+class SourceStatistics:
+    """How well depths are known where each face is the source once; lengths in units of the picture."""
+
+    depth_corr: float
+    """0 to 66."""
+    error: float
+    """Mean keypoint error."""
+    error_spread: float
+    """Its population standard deviation."""
+    true_error: float
+    """Mean keypoint error of the affine with true depths: what cannot be beaten but by chance."""
+    flat_error: float
+    """Mean keypoint error of the best affine of x and y alone."""
+    depth_error: float
+    """Root mean square error of depth, after taking away each face's mean."""
+    depth_size: float
+    """Root mean square of the true depth, without each face's mean."""
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Print the statistics of the validation and test faces, or dump the test faces' depths."""
     network = load_network(config.run, config.checkpoint)
@@ -138,31 +158,40 @@ test_statistics.__test__ = False  # type: ignore[attr-defined]
 
 
 def synthetic_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) -> str:
-    """DepthCorr and keypoint error where each of n faces is the source once, with what bounds the error on both sides.
+    """The text of `source_statistics`."""
+    found = source_statistics(network, faces)
+    return (
+        f"faces: {len(faces)}\nDepthCorr:\n{found.depth_corr!r}\n"
+        f"kp error: {found.error!r}  +/-  {found.error_spread!r}\n"
+        f"kp error of true depth: {found.true_error!r}\n"
+        f"kp error of x and y alone: {found.flat_error!r}\n"
+        f"depth error (rms): {found.depth_error!r}\n"
+        f"true depth (rms): {found.depth_size!r}\n"
+    )
 
-    Below, the affine of true depth; above, the best affine of x and y alone. The error of depth itself is in units of
-    the picture, after taking its mean away, as the truth has none.
-    """
-    n = len(faces)
+
+def source_statistics(network: Generator | AignGenerator, faces: LandmarkArchive) -> SourceStatistics:
+    """Statistics where each of n faces is the source once, and its neighbour in the archive the target."""
     with torch.inference_mode():
         xy, true = torch.from_numpy(faces.xy), torch.from_numpy(faces.depth)
-        target = xy.roll(1, 0)
-        predict = _predictor(network, xy)
-        depth, affine = predict(torch.arange(n), torch.arange(n).roll(1))
+        target = xy.roll(-1, 0)
+        order = torch.arange(len(faces))
+        depth, affine = _predictor(network, xy)(order, order.roll(-1))
         flat = torch.zeros_like(depth)
-        fits = {
-            "kp error": (affine if affine is not None else fit_affine(xy, depth, target), depth),
-            "kp error of true depth": (fit_affine(xy, true, target), true),
-            "kp error of x and y alone": (fit_affine(xy, flat, target), flat),
-        }
-        lines = [f"faces: {n}\nDepthCorr:\n{depth_corr(depth.numpy(), faces.depth)!r}\n"]
-        for name, (fitted, z) in fits.items():
-            errors = (target - apply_affine(fitted, xy, z)).square().mean((1, 2)).double().numpy()
-            lines.append(f"{name}: {_mean_and_spread(errors)}\n")
+        errors = []
+        for z, known in ((depth, affine), (true, None), (flat, None)):
+            fitted = fit_affine(xy, z, target) if known is None else known
+            errors.append((target - apply_affine(fitted, xy, z)).square().mean((1, 2)).double())
         centred, truth = depth - depth.mean(1, keepdim=True), true - true.mean(1, keepdim=True)
-        lines.append(f"depth error (rms): {float((centred - truth).square().mean().sqrt())!r}\n")
-        lines.append(f"true depth (rms): {float(truth.square().mean().sqrt())!r}\n")
-    return "".join(lines)
+        return SourceStatistics(
+            depth_corr=depth_corr(depth.numpy(), faces.depth),
+            error=float(errors[0].mean()),
+            error_spread=float(errors[0].std(unbiased=False)),
+            true_error=float(errors[1].mean()),
+            flat_error=float(errors[2].mean()),
+            depth_error=float((centred - truth).square().mean().sqrt()),
+            depth_size=float(truth.square().mean().sqrt()),
+        )
 
 
 def aign_statistics(network: nn.Module, faces: LandmarkArchive) -> str:

@@ -88,7 +88,7 @@ class TexelDeconv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.deconv(x) + self.bias
+        return self.deconv(x) + self.bias.contiguous(memory_format=torch.channels_last)
 
 
 class DownBlock(nn.Module):
@@ -165,7 +165,8 @@ def initialise_plain(conv: nn.Conv2d) -> nn.Conv2d:
 def fold(module: nn.Module) -> nn.Module:
     """A plain copy of `module` for inference: norms and gains go into kernels, channel biases into texel biases.
 
-    Outputs stay the same up to rounding; what it returns cannot be trained on.
+    Outputs stay the same up to rounding; what it returns cannot be trained on. Call `.to(memory_format=
+    torch.channels_last)` on it for the fastest convolutions on a CPU.
     """
     folded: nn.Module
     if isinstance(module, LinearWN):
@@ -177,7 +178,8 @@ def fold(module: nn.Module) -> nn.Module:
         folded = TexelDeconv.__new__(TexelDeconv)
         nn.Module.__init__(folded)
         folded.deconv = fold(module.deconv)
-        folded.bias = _frozen(module.bias + module.deconv.bias[None, :, None, None])  # type: ignore[index]
+        bias = module.bias + module.deconv.bias[None, :, None, None]  # type: ignore[index]
+        folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
         folded.deconv.bias = None
         if isinstance(folded.deconv, nn.Sequential):
             folded.deconv[1].bias = None

@@ -15,6 +15,7 @@ from likeness.formats.multiface import CameraRecord, Statistics, Topology
 from likeness.methods.multiface.colour import Colour, DiagonalColour, MatrixColour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import Normaliser
+from likeness.methods.multiface.layers import fold
 from likeness.methods.multiface.networks import Avatar, Code, Decoded
 from likeness.methods.multiface.screen import MeshTopology, draw
 
@@ -133,6 +134,11 @@ class MultifaceAvatar:
             opened.load(name, network, which)
             network.eval()
         return cls(avatar, colour, template, config)
+
+    def folded(self) -> "MultifaceAvatar":
+        """The same avatar for driving only: norms folded into kernels, about twice as fast on a CPU."""
+        fast = fold(self.avatar).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return MultifaceAvatar(fast, self.colour, self.template, self.config)
 
     def to(self, device: torch.device | str) -> "MultifaceAvatar":
         """Move everything to `device`."""

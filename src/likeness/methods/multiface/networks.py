@@ -63,7 +63,7 @@ class TextureEncoder(nn.Module):
         self.downsample = nn.Sequential(*(DownBlock(a, b, residual) for a, b in itertools.pairwise(channels)))
 
     def forward(self, texture: Tensor) -> Tensor:
-        return self.downsample(texture).flatten(1)
+        return self.downsample(texture.contiguous(memory_format=torch.channels_last)).flatten(1)
 
 
 class Encoder(nn.Module):
@@ -110,7 +110,8 @@ class TextureDecoder(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.upsample(features)
+        # Channels last: the wide layers run up to twice as fast on a CPU.
+        return self.upsample(features.contiguous(memory_format=torch.channels_last))
 
 
 class Decoder(nn.Module):
@@ -155,7 +156,8 @@ class WarpField(nn.Module):
         self.register_buffer("normal_grid", grid[None].contiguous())
 
     def forward(self, z: Tensor) -> Tensor:
-        offset = self.upsample(self.mlp(z).view(-1, 256, 2, 2))
+        features = self.mlp(z).view(-1, 256, 2, 2)
+        offset = self.upsample(features.contiguous(memory_format=torch.channels_last))
         return (self.normal_grid + offset / self.tex_size).permute(0, 2, 3, 1)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
+from likeness.methods.bilayer.networks.blocks import ResBlock, Upsample
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
 
 WIDE = 256
@@ -73,6 +74,19 @@ class UpsampledConv(nn.Module):
         return torch.stack((upper, lower), 3).reshape(x.shape[0], -1, 2 * height, 2 * width)
 
 
+def speed_up(network: nn.Module) -> None:
+    """Replace, in place, nearest upsampling before a 3x3 convolution by `UpsampledConv`; spectral norms are folded."""
+    for module in network.modules():
+        if not isinstance(module, nn.Sequential):
+            continue
+        for index in range(len(module) - 1):
+            up, conv = module[index], module[index + 1]
+            if isinstance(up, Upsample) and up.kind == "nearest" and isinstance(conv, nn.Conv2d):
+                if conv.kernel_size == (3, 3) and conv.bias is not None:
+                    module[index] = nn.Identity()
+                    module[index + 1] = UpsampledConv(conv.weight.detach(), conv.bias.detach())
+
+
 class _Conv(nn.Module):
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
@@ -112,8 +126,11 @@ class FoldedGenerator(nn.Module):
         blocks = []
         *sources, final = generator.gen_inf.blocks
         for block in sources:
+            assert isinstance(block, ResBlock)
             norm1, _, conv1, norm2, _ = block.block_feats
             _, conv2 = block.block
+            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, nn.Conv2d)
+            assert conv1.bias is not None and conv2.bias is not None
             scale, shift = scale_and_shift(norm1, groups)
             scale2, shift2 = scale_and_shift(norm2, groups)
             first = _Conv(effective_weight(conv1) * scale2.view(-1, 1, 1, 1), conv1.bias.detach() * scale2 + shift2)
@@ -124,9 +141,10 @@ class FoldedGenerator(nn.Module):
         scale, shift = scale_and_shift(final, groups)
         self.register_buffer("scale", scale.view(1, -1, 1, 1))
         self.register_buffer("shift", shift.view(1, -1, 1, 1))
-        heads = [head[0] for head in generator.gen_inf.heads]
+        heads = [head.get_submodule("0") for head in generator.gen_inf.heads]
         self.heads = _Conv(
-            torch.cat([effective_weight(head) for head in heads]), torch.cat([head.bias.detach() for head in heads])
+            torch.cat([effective_weight(head) for head in heads]),
+            torch.cat([head.get_parameter("bias").detach() for head in heads]),
         )
         self.eval()
 

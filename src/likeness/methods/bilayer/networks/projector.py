@@ -59,8 +59,9 @@ class Projector(nn.Module):
         """Embeddings of `levels` shapes (B, C_k, 8, 8) -> parameter groups in the generator's order of use."""
         groups = []
         for embedding, stacks, size, rows in zip(embeddings, self.fc_blocks, self.sizes, self.rows, strict=True):
+            assert isinstance(stacks, nn.ModuleList)
             pooled = F.adaptive_avg_pool2d(embedding, size).reshape(embedding.shape[0], rows, -1)
-            for kind, stack in zip(self.kinds, stacks, strict=True):  # type: ignore[arg-type]
+            for kind, stack in zip(self.kinds, stacks, strict=True):
                 predicted = stack(pooled)  # (B, rows, q)
                 weight, bias = predicted[..., :-1], predicted[..., -1]
                 if kind == "norm":

@@ -1,0 +1,274 @@
+"""Neural Actor's data set: one moving body before a ring of cameras, with its skinned mesh and unwrapped maps."""
+
+import functools
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.capture.assets import BODY, load_assets
+from likeness.capture.body import bone_transforms, skin, surface, vertex_normals
+from likeness.capture.light import Light, studio
+from likeness.capture.maps import TEXTURE_SIZE, openness, unwrap
+from likeness.capture.motion import MOTIONS, body_clip, grounded
+from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
+from likeness.capture.performance import Performance
+from likeness.capture.person import Person, make_person
+from likeness.capture.skin import linear_to_srgb, srgb_to_linear
+from likeness.capture.stage import orbit_camera, take
+from likeness.capture.work import run_all
+from likeness.files import atomic_path
+from likeness.formats import actor
+from likeness.geometry.body import BodyModel, Pose
+from likeness.geometry.camera import Camera
+from likeness.media.image import read_image, read_uint8, write_image
+from likeness.media.synthetic import SYNTHETIC_NOTE
+
+RATE = 25
+WHITE = 50.0
+"""Radiance of the wall that develops to pure white."""
+TEXTURE_VIDEO, NORMAL_VIDEO = (f"{kind}_modifysmpluv0.1_smooth3e-2.avi" for kind in ("tex", "normal"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeuralActorCapture(CaptureConfig):
+    """Write OUT/{training,testing} in the image form, the video form or both, each with its own body and cameras."""
+
+    form: Literal["image", "video", "both"] = "image"
+    """image: what training reads; video: what is published; both."""
+    frames: int | None = None
+    """Frames of training (presets: 8, 60, 1000)."""
+    test_frames: int | None = None
+    """Frames of testing, other motions (4, 15, 200)."""
+    cameras: int | None = None
+    """Cameras on the ring (4, 8, 11)."""
+    size: int | None = None
+    """Side of the pictures (128, 256, 512)."""
+    texture: int | None = None
+    """Side of texture and normal maps (256, 512, 512)."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One frame of a split, and all that its pixels depend on."""
+
+    out: Path
+    seed: int
+    split: str
+    number: int
+    frames: int
+    cameras: int
+    size: int
+    texture: int
+
+    @property
+    def folder(self) -> Path:
+        """The split's folder."""
+        return self.out / self.split
+
+    @property
+    def stem(self) -> str:
+        """Six digits."""
+        return f"{self.number:06d}"
+
+    @property
+    def pictures(self) -> list[Path]:
+        """One a camera."""
+        return [self.folder / "rgb" / self.stem / f"image_c_{camera:03d}.png" for camera in range(self.cameras)]
+
+    @property
+    def maps(self) -> tuple[Path, Path]:
+        """Texture and normals."""
+        return self.folder / "tex" / f"{self.stem}.png", self.folder / "normal" / f"{self.stem}.png"
+
+    def done(self) -> bool:
+        """Whether the frame is whole: its last picture is written last."""
+        return self.pictures[-1].exists()
+
+
+def capture_neural_actor(config: NeuralActorCapture) -> None:
+    """Write a moving body under a ring of cameras with its exact skinning."""
+    counts = {
+        "training": chosen(config.frames, config.preset, 8, 60, 1000),
+        "testing": chosen(config.test_frames, config.preset, 4, 15, 200),
+    }
+    cameras = chosen(config.cameras, config.preset, 4, 8, 11)
+    size = chosen(config.size, config.preset, 128, 256, 512)
+    texture = chosen(config.texture, config.preset, 256, 512, 512)
+    claim(
+        config,
+        "neural_actor",
+        form=config.form,
+        **counts,
+        cameras=cameras,
+        size=size,
+        texture=texture,
+    )
+    moments = [
+        Moment(config.out, config.seed, split, number, count, cameras, size, texture)
+        for split, count in counts.items()
+        for number in range(count)
+    ]
+    person = _actor(config.seed)
+    for split in counts:
+        write_model(config.out / split, person)
+        actor.write_cameras(config.out / split, [_record(camera) for camera in ring(person, cameras, size)])
+    run_all(write_moment, [moment for moment in moments if not moment.done()], config.workers, "frames")
+    if config.form != "image":
+        for split in counts:
+            write_videos([moment for moment in moments if moment.split == split])
+        actor.write_cameras(config.out, [_record(camera) for camera in ring(person, cameras, size)])
+        write_model(config.out, person)
+    if config.contact_sheet:
+        step = max(1, len(moments) // 8)
+        contact_sheet(config, [read_image(file) for moment in moments[::step][:8] for file in moment.pictures[:4]])
+
+
+def write_moment(moment: Moment) -> None:
+    """Take one frame from every camera: a pure function of the moment's own numbers."""
+    person = _actor(moment.seed)
+    act = performance(moment)
+    pose = pose_of(person, act)
+    motion = torch.stack([pose_of(person, performance(_earlier(moment, k))).joints for k in (2, 1, 0)])
+    actor.write_transform(moment.folder / "transform" / f"{moment.stem}.json", pose, axis_angle(act), motion)
+    light = studio(WHITE, noise=0.0)
+    texture, normals = surface_maps(person, act, light, moment.texture)
+    for file, image in zip(moment.maps, (texture, normals)):
+        write_image(file, image, synthetic=True)
+    for file, camera in zip(moment.pictures, ring(person, moment.cameras, moment.size)):
+        write_image(file, take(person, act, camera, light).image, synthetic=True)
+
+
+def performance(moment: Moment) -> Performance:
+    """What the body does: each motion in turn, the testing split with other draws of them. The face stays still."""
+    share = max(1, moment.frames // 4)
+    part, place = divmod(moment.number, share)
+    offset = 0 if moment.split == "training" else 2
+    name = MOTIONS[(part + offset) % len(MOTIONS)]
+    rng = np.random.default_rng([moment.seed, part, offset, 51])
+    act = body_clip(name, share, rng, RATE if share > 24 else 6.0)[place]
+    # The mesh is skinned from one rest shape, so the face must not leave it.
+    return grounded(_actor(moment.seed), replace(act, expression=np.zeros(52)))
+
+
+def pose_of(person: Person, act: Performance) -> Pose:
+    """The moment as the format states it: bones without the body's path, which is the translation; no global turn."""
+    bones = bone_transforms(person.skeleton, act.bones())
+    joints = np.einsum("bij,bj->bi", bones[:, :3, :3], person.skeleton.joints) + bones[:, :3, 3] + act.root
+    return Pose(
+        torch.from_numpy(bones).float(),
+        torch.eye(3),
+        torch.from_numpy(act.root).float(),
+        torch.from_numpy(joints).float(),
+    )
+
+
+def axis_angle(act: Performance) -> Tensor:
+    """(3 J,) rotation vectors by bone; the root's stay zero."""
+    bones = load_assets().bones
+    rotations, turned = np.zeros((len(bones), 3)), act.bones()
+    for name, rotation in turned.items():
+        rotations[bones.index(name)] = rotation
+    return torch.from_numpy(rotations.ravel()).float()
+
+
+def write_model(folder: Path, person: Person) -> None:
+    """Write the body: mesh, texture coordinates, weights, canonical pose (arms and legs as in the rest pose)."""
+    assets, body = load_assets(), surface("body")
+    weights = torch.zeros(BODY.stop, len(assets.bones))
+    weights.scatter_add_(
+        1,
+        torch.from_numpy(assets.skin_bones[BODY].astype(np.int64)),
+        torch.from_numpy(assets.skin_weights[BODY]),
+    )
+    model = BodyModel(
+        torch.from_numpy(person.vertices[BODY]),
+        torch.from_numpy(body.triangles.astype(np.int64)),
+        torch.from_numpy(body.corners_uv),
+        weights,
+        torch.eye(4).expand(len(assets.bones), 4, 4).clone(),
+    )
+    actor.write_body(folder, model, torch.from_numpy(assets.uv), torch.from_numpy(body.uv_indices.astype(np.int64)))
+
+
+def surface_maps(person: Person, act: Performance, light: Light, size: int) -> tuple[Tensor, np.ndarray]:
+    """Texture (3, size, size) with the light baked in, and normals (size, size, 3) uint8, both unwrapped.
+
+    Normals are n/2 + 0.5 in the world, channels in the order z, y, x as the originals', white where there is no body.
+    """
+    posed = skin(person.vertices, bone_transforms(person.skeleton, act.bones(), act.root))
+    normals = vertex_normals(posed)
+    lit = light.irradiance(normals) * openness()[:, None]
+    for direction, colour in ((light.key_direction, light.key), (light.fill_direction, light.fill)):
+        lit = lit + np.clip(0.12 + 0.88 * (normals @ direction), 0, None)[:, None] * colour
+    values, covered = unwrap(np.concatenate([normals, lit], 1).astype(np.float32), size)
+    step = TEXTURE_SIZE // size
+    albedo = srgb_to_linear(person.texture[step // 2 :: step, step // 2 :: step] / 255.0)
+    texture = linear_to_srgb(1 - np.exp(-1.55 * light.exposure * albedo * values[..., 3:]))
+    texture[~covered] = 1
+    encoded = np.where(covered[..., None], values[..., 2::-1] * 0.5 + 0.5, 1)
+    return torch.from_numpy(texture).movedim(-1, 0), np.floor(encoded * 255 + 0.5).astype(np.uint8)
+
+
+def ring(person: Person, count: int, size: int) -> list[Camera]:
+    """Cameras all around the body, 4 m away, alternately at the chest's and above the head's height."""
+    middle = np.array([0.0, 0.5 * person.height, 0.0])
+    return [
+        orbit_camera(middle, (size, size), 2 * np.pi * k / count, (0.05, 0.35)[k % 2], 4.0, 1.35 * person.height)
+        for k in range(count)
+    ]
+
+
+def write_videos(moments: list[Moment]) -> None:
+    """The video form of a split: lossless AVI by camera and by map, and the transforms in a zip."""
+    folder = moments[0].folder
+    for camera in range(moments[0].cameras):
+        _write_avi(folder / "rgb_video" / f"{camera:03d}.avi", [moment.pictures[camera] for moment in moments])
+    for k, name in enumerate((TEXTURE_VIDEO, NORMAL_VIDEO)):
+        _write_avi(folder / name, [moment.maps[k] for moment in moments])
+    with atomic_path(folder / "transform.zip") as temporary:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for moment in moments:
+                name = f"{moment.stem}.json"
+                # A fixed date keeps the archive's bytes a function of its content.
+                entry = zipfile.ZipInfo(f"transform/{name}", (1980, 1, 1, 0, 0, 0))
+                archive.writestr(entry, (folder / "transform" / name).read_bytes(), zipfile.ZIP_DEFLATED)
+
+
+def _write_avi(path: Path, pictures: list[Path]) -> None:
+    with atomic_path(path) as temporary, av.open(str(temporary), "w", format="avi") as container:
+        container.metadata["comment"] = SYNTHETIC_NOTE
+        stream = container.add_stream("ffv1", rate=RATE)
+        stream.pix_fmt = "bgr0"
+        for number, picture in enumerate(pictures):
+            image = read_uint8(picture)
+            if number == 0:
+                stream.height, stream.width = image.shape[:2]
+            for packet in stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+
+
+def _earlier(moment: Moment, frames: int) -> Moment:
+    return replace(moment, number=max(0, moment.number - frames))
+
+
+def _record(camera: Camera) -> actor.ActorCamera:
+    # The format counts pixels from their centres, we from the picture's corner.
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[:2, 2] -= 0.5
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3] = camera.rotation.mT
+    pose[:3, 3] = camera.position
+    return actor.ActorCamera(intrinsics.float(), pose.float())
+
+
+@functools.lru_cache(maxsize=2)
+def _actor(seed: int) -> Person:
+    return make_person(seed)

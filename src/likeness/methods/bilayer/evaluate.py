@@ -1,0 +1,189 @@
+"""`likeness evaluate bilayer`: how close predictions are to held-out frames, beside two baselines."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.errors import UserError
+from likeness.files import write_text
+from likeness.formats import heads
+from likeness.media.image import grid, to_uint8, write_image
+from likeness.methods.bilayer import stickman
+from likeness.methods.bilayer.avatar import Avatar
+from likeness.methods.bilayer.pairs import PairRule, Videos
+from likeness.metrics.csim import cosine
+from likeness.metrics.lpips import load_lpips, load_st_lpips
+from likeness.metrics.pose import landmark_error
+from likeness.metrics.psnr import psnr, psnr_bytes
+from likeness.metrics.ssim import ssim
+from likeness.perception.faces import MediaPipeFaces
+from likeness.perception.identity import ArcFaceIdentity, default_identity
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a run on frames that it was not trained on."""
+
+    run: Path
+    """Trained or imported run."""
+    data_root: Path
+    """Head data set."""
+    phase: str = "test"
+    """Its phase."""
+    which: str = "last"
+    """Checkpoint of the run."""
+    out: Path | None = None
+    """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run."""
+    pairs_per_video: int = 4
+    """Target frames measured of each video; the source is its first frame."""
+    identity: bool = True
+    """Measure CSIM: ArcFace where its weights are given, dlib's network under its own name otherwise."""
+    arcface_weights: Path | None = None
+    """`insight_face.pth`, for published CSIM figures."""
+    lpips: bool = True
+    """Measure LPIPS where the backbone is given, ST-LPIPS under its own name otherwise."""
+    lpips_backbone: Path | None = None
+    """`vgg16-397923af.pth`, for published LPIPS figures."""
+    pose: bool = True
+    """Detect landmarks again in both pictures (`pose_matching`, also called G_PME)."""
+    device: str = "cpu"
+    """Where to compute."""
+
+
+def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
+    """Write and return means over all pairs, for the avatar and two baselines: the source frame, and the mean frame.
+
+    All are compared with a black background under the ground truth's mask, in [0, 1]; `SSIM` has data range 1,
+    `SSIM_signed` is the published variant on [-1, 1] pictures with constants for range 1.
+
+    Raises:
+        UserError: no such run, or no frames of that phase.
+    """
+    if config.pairs_per_video < 1:
+        raise UserError(f"--pairs-per-video must be positive, found {config.pairs_per_video}")
+    avatar = Avatar.from_run(config.run, config.which, config.device)
+    size = avatar.options.image_size
+    videos = Videos.list(config.data_root, config.phase)
+    measures = _measures(config)
+    mean_frames = _mean_frames(config, size)
+    rows: list[dict[str, object]] = []
+    shown: list[Tensor] = []
+    for number, frames in enumerate(videos.frames):
+        rule = PairRule("paper", 1, config.pairs_per_video, testing=True)
+        sample = rule.draw(videos, number, 1)
+        source = heads.read_frame(videos.root, videos.phase, sample.sources[0], size)
+        assert source.mask is not None
+        identity = avatar.identify([source.image], [source.keypoints], [source.mask])
+        video = frames[0].rsplit("/", 2)[0]
+        for name in dict.fromkeys(sample.targets):
+            if name == sample.sources[0]:
+                continue
+            target = heads.read_frame(videos.root, videos.phase, name, size)
+            truth = _black(target)
+            guesses = {
+                "avatar": identity.drive(stickman.normalise(target.keypoints, size)).over(0.0).cpu(),
+                "source": _black(source),
+                "mean": mean_frames.get(video, truth.new_zeros(truth.shape)),
+            }
+            for kind, guess in guesses.items():
+                values = {key: measure(guess, truth, target.keypoints) for key, measure in measures.items()}
+                rows.append({"frame": name, "source": sample.sources[0], "method": kind, **values})
+            if len(shown) < 32:
+                shown += [_black(source), truth, guesses["avatar"], guesses["mean"]]
+    if not rows:
+        raise UserError(f"phase {config.phase!r} has no video with two frames", path=config.data_root)
+    out = config.out or config.run / "evaluation"
+    means = {
+        kind: {key: _nanmean([r[key] for r in rows if r["method"] == kind]) for key in measures}
+        for kind in ("avatar", "source", "mean")
+    }
+    failed = dict.fromkeys(means, 0)
+    for row in rows:
+        failed[str(row["method"])] += config.pose and bool(np.isnan(float(str(row["pose_matching"]))))
+    document = {"pairs": len(rows) // 3, "phase": config.phase, "faces_not_found": failed, **means}
+    write_text(out / "evaluation.json", json.dumps(document, indent=2) + "\n")
+    write_text(out / "evaluation.csv", _csv(rows))
+    write_image(out / "evaluation.png", grid(shown, columns=4), synthetic=True)
+    for kind, values in means.items():
+        print(f"{kind:7}" + "  ".join(f"{key} {value:.4f}" for key, value in values.items()))
+    return means
+
+
+Measure = Callable[[Tensor, Tensor, np.ndarray], float]
+
+
+def _measures(config: EvaluateConfig) -> dict[str, Measure]:
+    def pair(function: Callable[[Tensor, Tensor], Tensor]) -> Measure:
+        return lambda guess, truth, _: float(function(guess[None], truth[None]).mean())
+
+    measures: dict[str, Measure] = {
+        "L1": pair(lambda a, b: (a - b).abs().mean()),
+        "PSNR": pair(psnr_bytes),
+        "PSNR_float": pair(psnr),
+        "SSIM": pair(lambda a, b: ssim(a, b, window="gaussian", border="zero")),
+        "SSIM_signed": pair(lambda a, b: ssim(a * 2 - 1, b * 2 - 1, window="gaussian", border="zero")),
+    }
+    if config.lpips:
+        name, network = (
+            ("LPIPS_vgg", load_lpips(config.lpips_backbone)) if config.lpips_backbone else ("ST_LPIPS", load_st_lpips())
+        )
+        measures[name] = pair(lambda a, b: network(a * 2 - 1, b * 2 - 1))
+    if config.identity:
+        encoder = ArcFaceIdentity(config.arcface_weights) if config.arcface_weights else default_identity()
+
+        def csim(guess: Tensor, truth: Tensor, keypoints: np.ndarray) -> float:
+            a, b = (torch.from_numpy(np.asarray(encoder(to_uint8(x), keypoints)))[None] for x in (guess, truth))
+            return float(cosine(a, b))
+
+        measures[f"CSIM_{encoder.name}"] = csim
+    if config.pose:
+        faces = MediaPipeFaces()
+
+        def pose(guess: Tensor, truth: Tensor, _: np.ndarray) -> float:
+            found = [faces.detect(to_uint8(x, truncate=True), any_face=True) for x in (guess, truth)]
+            if not all(found):
+                return float("nan")
+            a, b = (torch.from_numpy(f[0].landmarks)[None] for f in found)
+            return float(landmark_error(a, b))
+
+        measures["pose_matching"] = pose
+    return measures
+
+
+def _mean_frames(config: EvaluateConfig, size: int) -> dict[str, Tensor]:
+    """Video -> mean of its frames; of the training phase where the video is there, else of the evaluated one."""
+    means = {}
+    for phase in (config.phase, "train"):
+        if phase not in heads.list_phases(config.data_root):
+            continue
+        videos = Videos.list(config.data_root, phase)
+        for frames in videos.frames:
+            chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(20, len(frames))).astype(int)]
+            pictures = [_black(heads.read_frame(videos.root, phase, name, size)) for name in chosen]
+            means[frames[0].rsplit("/", 2)[0]] = torch.stack(pictures).mean(0)
+    return means
+
+
+def _black(frame: heads.HeadFrame) -> Tensor:
+    assert frame.mask is not None
+    return torch.from_numpy(frame.image * frame.mask)
+
+
+def _nanmean(values: list) -> float:
+    kept = [value for value in values if not np.isnan(value)]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+def _csv(rows: list[dict[str, object]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

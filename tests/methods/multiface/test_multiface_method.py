@@ -1,0 +1,172 @@
+"""Rows L1, L4, P1: the stage on the engine, its guard, clip, decay, best rule and resume."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from likeness.engine import Run, train
+from likeness.errors import UserError
+from likeness.formats import multiface as mf
+from likeness.methods.multiface.data import loss_weight
+from likeness.methods.multiface.evaluate import EvaluateConfig, evaluate
+from likeness.methods.multiface.method import AvatarStage, SpikeGuard
+from likeness.methods.multiface.model import MultifaceAvatar
+
+
+def start(config):
+    return train(AvatarStage, config, method="multiface", stage="avatar", argv=["likeness"])
+
+
+def test_L1_a_term_of_weight_0_is_skipped(small_config):
+    stage = AvatarStage(dataclasses.replace(small_config, lambda_kl=0.0, lambda_verts=0.0))
+    batch = stage.batches("train", 0, 1)[0]
+    assert batch.photo is None
+    objective = stage.objective(torch.device("cpu"))
+    from likeness.methods.multiface.model import predict
+
+    prediction = predict(stage.avatar, stage.colour, batch.average, batch.verts, batch.view, batch.row, None)
+    assert set(objective.terms(prediction, batch)) == {"tex"}
+
+
+def test_L4_guard_drops_leaps_and_gives_in_at_last():
+    guard = SpikeGuard(50)
+    assert guard.accepts({"total": 1.0, "kl": 1e-6})
+    assert not guard.accepts({"total": 51.0, "kl": 1e-6})
+    assert not guard.accepts({"total": float("nan"), "kl": 1e-6})
+    assert guard.accepts({"total": 49.0, "kl": 1e-6})
+    taken = [guard.accepts({"total": 49.0, "kl": 1.0}) for _ in range(22)]
+    assert taken == [False] * 20 + [True] * 2
+
+
+def test_L4_clip_decay_and_separate_rates(small_config):
+    stage = AvatarStage(small_config)
+    specs, updates = stage.optimizers(), stage.updates()
+    assert specs["avatar"].per == "epoch"
+    assert specs["avatar"].schedule(2) == pytest.approx(0.95**2)
+    assert specs["colour"].schedule is None
+    assert updates["avatar"].clip_norm == 10.0
+    assert tuple(updates["avatar"].optimizers) == ("avatar", "colour")
+    assert updates["colour"].clip_norm is None
+
+
+def test_L4_best_model_by_screen_or_texture(small_config):
+    assert AvatarStage(small_config).best == ("tex", "min")
+    assert AvatarStage(dataclasses.replace(small_config, lambda_screen=1.0)).best == ("screen", "min")
+
+
+def test_L4_a_broken_run_resumes_to_the_same_bits(small_config, small_run, tmp_path):
+    broken = dataclasses.replace(small_config, experiment_dir=tmp_path, epochs=1)
+    start(broken)
+    again = start(dataclasses.replace(broken, epochs=2))
+    whole, resumed = MultifaceAvatar.from_run(small_run), MultifaceAvatar.from_run(again.folder)
+    for key, value in whole.avatar.state_dict().items():
+        assert torch.equal(value, resumed.avatar.state_dict()[key]), key
+
+
+def test_L4_validation_marks_the_best_checkpoint(small_config, tmp_path):
+    run = start(
+        dataclasses.replace(small_config, experiment_dir=tmp_path, validate_every=1, lambda_screen=1.0, visuals_every=1)
+    )
+    assert run.checkpoints.best() is not None
+    for name in ("pred", "gt", "pred_tex", "gt_tex"):
+        assert list(run.images("train").glob(f"*{name}*")), name
+
+
+@pytest.mark.parametrize("architecture", ["res", "warp", "non", "bilinear"])
+def test_P1_every_architecture_trains_a_step(architecture, small_config, tmp_path):
+    start(
+        dataclasses.replace(
+            small_config, experiment_dir=tmp_path, architecture=architecture, max_updates=1, colour_layout="matrix"
+        )
+    )
+
+
+def test_P1_split_batches_give_the_same_gradients_as_whole_ones(small_config, tmp_path):
+    plain = dataclasses.replace(small_config, experiment_dir=tmp_path, latent_noise=0.0, max_updates=1)
+    whole = start(plain).folder
+    parts = start(dataclasses.replace(plain, splits=2, experiment_name="parts")).folder
+    first, second = MultifaceAvatar.from_run(whole), MultifaceAvatar.from_run(parts)
+    for key, value in first.avatar.state_dict().items():
+        assert torch.allclose(value, second.avatar.state_dict()[key], atol=3e-4), key
+
+
+@pytest.mark.slow
+def test_P1_torchrun_with_two_processes(small_config, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "likeness.cli.main", "train",
+        "multiface", "--preset", "tiny", "--data-dir", str(small_config.data_dir), "--experiment-dir", str(tmp_path),
+        "--test-segments", "E061", "--max-updates", "2", "--latent", "16", "--resolution", "48", "36",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, env=environment, timeout=180)
+    assert Run.open(tmp_path / "runs" / "default").checkpoints.whole()
+
+
+@pytest.mark.gpu
+def test_P1_a_gpu_step(small_config, tmp_path):
+    start(
+        dataclasses.replace(small_config, experiment_dir=tmp_path, accelerator="cuda", max_updates=2, lambda_screen=1.0)
+    )
+
+
+@pytest.mark.parametrize("protocol", ["plain", "colour", "original"])
+def test_evaluation_protocols(protocol, small_run, capsys):
+    figures = evaluate(EvaluateConfig(run=small_run, protocol=protocol, passes=2, rendered=protocol == "plain"))
+    assert {"verts", "tex", "denorm_tex", "mesh_mm", "mean_face_mesh_mm"} <= set(figures)
+    assert protocol in capsys.readouterr().out
+    assert protocol in (small_run / "result.txt").read_text()
+    assert ("psnr_covered" in figures) == (protocol == "plain")
+
+
+def test_an_untrained_camera_takes_the_mean_colour_row(small_config, small_run, tmp_path):
+    split = tmp_path / "split.json"
+    mf.write_camera_split(split, {"train": ["400002", "400013"], "test": ["400041"], "visual": []})
+    config = dataclasses.replace(small_config, experiment_dir=tmp_path, camera_split=split, max_updates=1)
+    stage = AvatarStage(config)
+    assert stage.colour.cameras == 2
+    assert stage.batches("valid", 0, 1)[0].row.tolist() == [-1] * 2
+    start(config)
+
+
+def test_a_checkpoint_with_other_cameras_is_refused(small_config):
+    stage = AvatarStage(small_config)
+    state = stage.state_dict()
+    with pytest.raises(UserError, match="colour rows belong to the cameras"):
+        stage.load_state_dict({**state, "cameras": ["400013", "400002", "400041"]})
+
+
+def test_a_split_that_names_an_unknown_camera(small_config, tmp_path):
+    split = tmp_path / "split.json"
+    mf.write_camera_split(split, {"train": ["400099"], "test": ["400002"], "visual": []})
+    with pytest.raises(UserError, match="no record of the cameras 400099"):
+        AvatarStage(dataclasses.replace(small_config, camera_split=split))
+
+
+def test_no_held_out_frame_is_explained(small_config):
+    with pytest.raises(UserError, match="no valid sample"):
+        AvatarStage(dataclasses.replace(small_config, test_segments=("E999",)))
+
+
+def test_textures_of_another_size_are_named(small_config, tmp_path):
+    import shutil
+
+    root = tmp_path / small_config.data_dir.name
+    shutil.copytree(small_config.data_dir, root)
+    entity = mf.open_entity(root)
+    mf.write_picture(entity.texture("E001_Neutral", "400002", "000100"), np.ones((16, 16, 3), np.uint8))
+    stage = AvatarStage(dataclasses.replace(small_config, data_dir=root))
+    views = stage.capture.views(stage.train_samples, photos=False)
+    with pytest.raises(UserError, match="is 16 x 16, expected 32 x 32"):
+        views.batch([0])
+
+
+def test_loss_weight_file(tmp_path, data_dir):
+    weight = loss_weight(data_dir / "multiface" / "loss_weight_mask.png", 1024)
+    assert weight.shape == (3, 1024, 1024)
+    assert float(weight.max()) == 1.0
+    assert float(weight.min()) == pytest.approx(16 / 254)
