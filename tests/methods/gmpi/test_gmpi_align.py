@@ -18,7 +18,7 @@ def test_D04_alignment_recovers_scale_and_translation():
 
 
 def test_D04_the_crop_centres_the_face_at_its_standard_size():
-    upright = STANDARD_POINTS[:, :2] * 51.0 + [100.0, 150.0]
+    upright = STANDARD_POINTS[:, :2] * 50.99 + [100.0, 150.0]
     landmarks = upright * [1, -1] + [0, 255]
     crop = face_crop(landmarks, 256, 256)
     assert crop.size == (512, 512)

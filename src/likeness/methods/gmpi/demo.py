@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from likeness.capture.gmpi import GmpiCapture, capture_gmpi
-from likeness.engine import train
+from likeness.engine import EngineConfig, Run, Stage, train
 from likeness.media.image import grid, write_image
 from likeness.media.report import Section
 from likeness.methods.gmpi.animate import write_sweep
@@ -19,8 +19,10 @@ from likeness.methods.gmpi.page import write_page
 from likeness.methods.gmpi.stylegan2 import StyleGAN2Stage
 
 PICTURES = 16
-FLAT_RATE, DEEP_RATE = 2.0, 0.8
-"""Steps a second that one slow core reaches in either stage, to keep to the minutes."""
+OUTPUT_SECONDS = 15.0
+"""Kept back for the pictures and videos."""
+PROBE = 2
+"""Steps that tell how long a step takes here."""
 
 
 def demo(folder: Path, minutes: float, seed: int) -> Section:
@@ -28,16 +30,12 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     begun = time.monotonic()
     data = folder / "runtime_dataset"
     capture_gmpi(GmpiCapture(out=data, resolution=32, pictures=PICTURES, people=4, seed=seed, depth=False))
-    left = max(10.0, 60 * minutes - (time.monotonic() - begun) - 15)
-    shared: dict[str, Any] = dict(
-        experiment_dir=folder, data=data, visuals_every=0, save_every=10_000, resume="auto", seed=seed
-    )
-    flat_steps, deep_steps = max(2, int(left / 2 * FLAT_RATE)), max(2, int(left / 2 * DEEP_RATE))
-    flat = replace(STYLEGAN2_PRESETS["stylegan2-tiny"], **shared, max_updates=flat_steps)
-    parent = train(StyleGAN2Stage, flat, method="gmpi", stage="stylegan2", argv=[])
-    deep = replace(GMPI_PRESETS["tiny"], **shared, max_updates=deep_steps, shading_start=deep_steps // 2,
-                   shading_ramp=max(1, deep_steps // 4), pretrained=parent.folder)  # fmt: skip
-    run = train(GMPIStage, deep, method="gmpi", stage="gmpi", argv=[])
+    left = max(2.0, 60 * minutes - (time.monotonic() - begun) - OUTPUT_SECONDS)
+    shared: dict[str, Any] = dict(experiment_dir=folder, data=data, visuals_every=0, save_every=10_000, seed=seed)
+    flat = replace(STYLEGAN2_PRESETS["stylegan2-tiny"], **shared)
+    parent, flat_steps = train_for(StyleGAN2Stage, flat, "stylegan2", left / 2)
+    deep = replace(GMPI_PRESETS["tiny"], **shared, shading_start=5, shading_ramp=10, pretrained=parent.folder)
+    run, deep_steps = train_for(GMPIStage, deep, "gmpi", left / 2)
     avatar = Avatar.from_run(run.folder)
     planes = avatar.planes(32)
     mpi = avatar.mpi(avatar.z(seed), planes, psi=0.7)
@@ -58,3 +56,14 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
         ],
         rows=[("steps of the 2-D GAN", flat_steps), ("steps of GMPI", deep_steps), ("planes shown", len(planes))],
     )
+
+
+def train_for(kind: type[Stage], config: EngineConfig, stage: str, seconds: float) -> tuple[Run, int]:
+    """Train for about `seconds`: a first start measures a step's time, a second goes on for as many as fit."""
+    begun = time.monotonic()
+    run = train(kind, replace(config, max_updates=PROBE), method="gmpi", stage=stage, argv=[])
+    spent = time.monotonic() - begun
+    steps = PROBE + max(0, int((seconds - spent) / (spent / PROBE)))
+    if steps > PROBE:
+        run = train(kind, replace(config, max_updates=steps), method="gmpi", stage=stage, argv=[])
+    return run, steps
