@@ -43,7 +43,7 @@ class PoseLabel:
 class Portraits:
     """A portrait collection opened for reading: square pictures and their poses, in a fixed order.
 
-    Open one with `open_portraits`. Instances can be sent to worker processes.
+    Open one with `open_portraits`. Instances can go to worker processes.
     """
 
     def __init__(self, layout: Layout, images: Path, poses: Path, names: Sequence[str], labels: Mapping[str, list]):
@@ -69,8 +69,8 @@ class Portraits:
                             path=self.images) from error  # fmt: skip
         if resolution is not None and array.shape[:2] != (resolution, resolution):
             raise UserError(
-                f"{name} is {array.shape[1]}x{array.shape[0]}, expected {resolution}x{resolution}: choose the preset of "
-                "that size or resize the data set",
+                f"{name} is {array.shape[1]}x{array.shape[0]}, expected {resolution}x{resolution}: choose the preset "
+                "of that size or resize the data set",
                 path=self.images,
             )
         return array
@@ -95,7 +95,7 @@ class Portraits:
     def _bytes(self, name: str) -> bytes:
         if self.layout != "ffhq":
             return (self.images / name).read_bytes()
-        # Opened per picture: an open archive cannot be shared between worker processes, and its index is cached by name.
+        # Opened per picture: an open archive cannot be shared between worker processes.
         with zipfile.ZipFile(self.images) as archive:
             return archive.read(name)
 

@@ -7,6 +7,7 @@ METHODS: dict[str, str] = {
     "depthnet": "likeness.methods.depthnet:METHOD",
     "bilayer": "likeness.methods.bilayer:METHOD",
     "multiface": "likeness.methods.multiface:METHOD",
+    "gmpi": "likeness.methods.gmpi:METHOD",
 }
 
 

@@ -6,6 +6,7 @@ PyTorch networks, so that their state dictionaries load as they are.
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -82,7 +83,7 @@ class Mapping(nn.Module):
 
 
 def truncate(w: Tensor, centre: Tensor, psi: float, num_ws: int, cutoff: int | None = None) -> Tensor:
-    """Repeat w (N, w_dim) to (N, num_ws, w_dim) and pull the first `cutoff` copies (all by default) towards `centre`."""
+    """Repeat w (N, w_dim) to (N, num_ws, w_dim) and pull the first `cutoff` copies (default all) to `centre`."""
     ws = w.unsqueeze(1).repeat(1, num_ws, 1)
     if psi == 1.0:
         return ws
@@ -206,7 +207,7 @@ class Synthesis(nn.Module):
         styles = ws.float().unbind(1)
         x = None
         for level, r in enumerate(self.resolutions):
-            block = self.get_submodule(f"b{r}")
+            block: Any = self.get_submodule(f"b{r}")
             low = half is not None and level >= len(self.resolutions) - self.half_blocks
             first = max(2 * level - 1, 0)
             own = styles[first], styles[2 * level], styles[2 * level + 1]
@@ -217,7 +218,7 @@ class Synthesis(nn.Module):
         """(N, num_ws, w_dim) -> picture (N, 3, R, R), nominally in [-1, 1]."""
         image = None
         for block, x, styles in self.walk(ws, noise, half):
-            y = block.torgb.forward(x, styles[2]).float()
+            y = block.torgb(x, styles[2]).float()
             image = y if image is None else upsample2(image) + y
         assert image is not None
         return image

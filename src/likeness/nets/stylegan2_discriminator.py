@@ -5,6 +5,7 @@ Names, shapes and order are those of the published networks.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +114,7 @@ class Discriminator(nn.Module):
         """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1)."""
         x = image
         for level, r in enumerate(self.resolutions):
-            block = self.get_submodule(f"b{r}")
+            block: Any = self.get_submodule(f"b{r}")
             x = x.to(half if half is not None and level < self.half_blocks else torch.float32)
             if level == 0:
                 x = block.fromrgb(x)

@@ -91,7 +91,7 @@ def modulated_convolve(
         (N, O, H * up, W * up) of x's type.
     """
     if x.dtype == torch.float16:
-        # float16 overflows long before 1e-8 matters: both factors are brought to at most one and demodulation undoes it.
+        # float16 overflows long before 1e-8 matters: both factors are made at most one, which demodulation undoes.
         largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
         weight = weight / (math.sqrt(weight[0].numel()) * largest)
         styles = styles / styles.abs().amax(dim=1, keepdim=True)

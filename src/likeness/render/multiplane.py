@@ -157,6 +157,6 @@ def require_inside(planes: Tensor, eyes: Tensor, rays: Tensor, size: tuple[int, 
         index = int(wrong[0])
         eye = ", ".join(f"{value:.4f}" for value in eyes[index].tolist())
         raise OutsideBackPlane(
-            f"camera {index} at ({eye}) looks past the back plane (reach {reach[index].max():.3f}, at most 1) or stands "
-            "among the planes: choose a pose nearer the front"
+            f"camera {index} at ({eye}) looks past the back plane (reach {reach[index].max():.3f}, at most 1) or "
+            "stands among the planes: choose a pose nearer the front"
         )

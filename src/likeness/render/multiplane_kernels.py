@@ -13,7 +13,7 @@ wp.set_module_options(KERNEL_OPTIONS)
 
 @wp.func
 def texel(x: float, extent: float, count: int, inset: float):
-    """Texture index of the plane coordinate x; `inset` is 0 where the corner texels' centres are the plane's corners."""
+    """Texture index of the plane coordinate x; `inset` is 0 where corner texels' centres are the plane's corners."""
     u = x * 2.0 / extent
     if inset == 0.0:
         return (u + 1.0) * 0.5 * float(count - 1)

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from likeness.errors import UserError
-from likeness.metrics.depth import depth_error
-from likeness.metrics.fid import frechet_distance, kernel_distance
-from likeness.metrics.pose import angle_error
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.mesh import surface
 from likeness.methods.gmpi.published import ImportConfig, import_published
+from likeness.metrics.depth import depth_error
+from likeness.metrics.fid import frechet_distance, kernel_distance
+from likeness.metrics.pose import angle_error
 
 
 def test_I03_generator_average_and_config(gmpi_dir, tmp_path, fill):

@@ -13,8 +13,12 @@ METHOD = Method(
     },
     verbs={
         "animate": f"{_HERE}.animate:animate",
+        "capture": "likeness.capture.gmpi:capture_gmpi",
+        "evaluate": f"{_HERE}.evaluate:evaluate",
         "export": f"{_HERE}.animate:export",
         "import": f"{_HERE}.published:import_published",
+        "invert": f"{_HERE}.invert:invert",
     },
     compat=f"{_HERE}.compat:rewrite",
+    demo=f"{_HERE}.demo:demo",
 )

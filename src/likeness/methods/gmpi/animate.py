@@ -74,7 +74,7 @@ def animate_seed(avatar: Avatar, seed: int, folder: Path, config: AnimateConfig)
         write_layers(folder, mpi)
     for direction in ("horizontal", "vertical"):
         if direction in config.what:
-            write_sweep(folder, avatar, mpi, planes, direction)  # type: ignore[arg-type]
+            write_sweep(folder, avatar, mpi, planes, direction)
     if "page" in config.what:
         write_page(folder / "parallax.html", mpi, planes, avatar.scene)
 

@@ -42,7 +42,7 @@ def portrait_batches(
     rank: int,
     world: int,
 ) -> IndexedBatches[PortraitBatch]:
-    """Shuffled full batches. With `mirror` the data set appears twice, the second time mirrored (poses are then unread)."""
+    """Shuffled full batches. With `mirror` every picture appears mirrored too, and poses are not read."""
 
     def fetch(indices: np.ndarray) -> PortraitBatch:
         pictures = []

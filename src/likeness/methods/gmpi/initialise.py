@@ -29,8 +29,8 @@ def read_source(path: str | Path) -> dict[str, dict[str, Tensor]]:
 def transfer(source: Mapping[str, Tensor], target: nn.Module, path: str | Path) -> list[str]:
     """Copy every parameter and buffer of `source` onto the entry of that name in `target`.
 
-    A row vector onto several rows (the discriminator's `b4.out`, one row onto one a pose feature) is repeated: the score
-    then starts as the 2-D score times the sum of the pose's embedding.
+    A row vector onto several rows (the discriminator's `b4.out`, one row onto one a pose feature) is repeated: the
+    score then starts as the 2-D score times the sum of the pose's embedding.
 
     Returns:
         Names in `target` that `source` does not have and that keep their random start.

@@ -146,7 +146,7 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
         discriminator = self.networks["discriminator"]
         draw = self.draw(batch)
         shaded = self.config.shading and ctx.update_count > self.config.shading_start
-        for part in ctx.splits(draw):  # type: ignore[arg-type]
+        for part in ctx.splits(draw):
             with torch.no_grad():
                 mpi = self.generate(part.z_fake)
                 fake, pose = self.show(self.shade(mpi) if shaded else mpi, part.fake_angles)
@@ -161,7 +161,7 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
                 },
             )
         ctx.apply("discriminator")
-        for part in ctx.splits(draw):  # type: ignore[arg-type]
+        for part in ctx.splits(draw):
             angles = self.choose(part)  # (N, K, 2)
             mpi = self.generate(part.z)
             if shaded:
@@ -177,7 +177,7 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
         return self.networks[network](z, depths, noise=noise)
 
     def show(self, mpi: MPI, angles: Tensor, views: int = 1) -> tuple[Tensor, Tensor]:
-        """Pictures (N * views, 3, R, R) in [-1, 1] at angles (N * views, 2), and what the discriminator sees of them."""
+        """Pictures (N * views, 3, R, R) in [-1, 1] at angles (N * views, 2), and their poses for the critic."""
         cameras = self.scene.cameras(angles[:, 0].cpu(), angles[:, 1].cpu(), self.config.resolution)
         source = torch.arange(len(mpi.alpha)).repeat_interleave(views)
         rendering = render(

@@ -235,8 +235,8 @@ def alpha_from_depth(depth: Tensor, planes: Tensor, bins: int, span: float) -> T
 def token_interpolation(source: Tensor, target: Tensor) -> Tensor:
     """Weights (T, S + 2) that interpolate tokens at depths `source` (S,) linearly at `target` (T,), both ascending.
 
-    The S + 2 columns are a zero token, the S tokens, and a copy of the last one; targets outside the sources' range take
-    the nearest token.
+    The S + 2 columns are a zero token, the S tokens, and a copy of the last one; targets outside the sources' range
+    take the nearest token.
     """
     count = len(source)
     right = torch.searchsorted(source.contiguous(), target.contiguous()).clamp(1, count - 1)

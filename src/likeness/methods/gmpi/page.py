@@ -17,8 +17,8 @@ TEMPLATE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Multiplane image</title>
 <style>
 body {{ margin: 0; background: #111; color: #ccc; font: 14px system-ui, sans-serif; text-align: center; }}
-#view {{ position: relative; width: {side}px; height: {side}px; margin: 2rem auto 1rem; overflow: hidden; background: #000;
-  cursor: grab; touch-action: none; }}
+#view {{ position: relative; width: {side}px; height: {side}px; margin: 2rem auto 1rem; overflow: hidden;
+  background: #000; cursor: grab; touch-action: none; }}
 #view img {{ position: absolute; transform-origin: 0 0; left: 0; top: 0; image-rendering: auto; }}
 </style>
 <div id="view"></div><p>Move the pointer over the picture. Synthetic portrait, {count} planes.</p>

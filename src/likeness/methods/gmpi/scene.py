@@ -60,7 +60,7 @@ class Scene:
         if back.max() / 2 > LARGEST_EXTENT or not torch.isfinite(back).all():
             raise UserError(
                 f"the back plane would have to reach {back.max() / 2:.2f} scene units, at most {LARGEST_EXTENT} are "
-                "allowed: make h_stddev, v_stddev (yaw_std, pitch_std) or cam_pose_n_truncated_stds (truncation) smaller"
+                "allowed: make h_stddev, v_stddev (yaw_std, pitch_std) or cam_pose_n_truncated_stds (truncation) less"
             )
         sizes = front.repeat(count, 1)
         if not self.confined:
@@ -159,7 +159,7 @@ def pose_vector(camera: Camera, dim: int = 16) -> Tensor:
 def sample_angle(
     count: int, std: float, truncation: float, sampling: PoseSampling, generator: torch.Generator | None
 ) -> Tensor:
-    """(count,) angles around 0; a truncated normal is the first of four draws strictly inside, else the first clamped."""
+    """(count,) angles around 0; truncated normals are the first of four draws strictly inside, or clamped."""
     bound = truncation * std
     if std == 0:
         return torch.zeros(count)

@@ -47,6 +47,13 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
         self.path_mean = 0.0
 
     @property
+    def generator(self) -> Generator:
+        """The 2-D generator, by its type."""
+        network = self.networks["generator"]
+        assert isinstance(network, Generator)
+        return network
+
+    @property
     def gamma(self) -> float:
         """Weight of R1."""
         c = self.config
@@ -93,7 +100,7 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
 
     def styles(self, count: int, device: torch.device) -> Tensor:
         """(count, num_ws, w_dim) styles; with probability `mixing` the finer ones come from a second z."""
-        generator = self.networks["generator"]
+        generator = self.generator
         num_ws = generator.synthesis.num_ws
         w = generator.mapping(torch.randn(count, self.config.z_dim, device=device))
         other = generator.mapping(torch.randn(count, self.config.z_dim, device=device))
@@ -104,7 +111,7 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
 
     def fake(self, count: int, device: torch.device) -> Tensor:
         """(count, 3, R, R) pictures."""
-        return self.networks["generator"].synthesis(self.styles(count, device), random_noise())
+        return self.generator.synthesis(self.styles(count, device), random_noise())
 
     def step(self, batch: PortraitBatch, ctx: Context) -> None:
         discriminator = self.networks["discriminator"]
@@ -125,7 +132,7 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
     def path_penalty(self, count: int, ctx: Context) -> Tensor:
         """Mean squared deviation of path lengths from their running mean, which moves on."""
         ws = self.styles(count, ctx.device)
-        image = self.networks["generator"].synthesis(ws, random_noise())
+        image = self.generator.synthesis(ws, random_noise())
         lengths = losses.path_lengths(image, ws, torch.randn_like(image))
         mean = float(ctx.mean(lengths.detach().mean()))
         self.path_mean += self.config.path_decay * (mean - self.path_mean)
