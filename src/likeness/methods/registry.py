@@ -8,6 +8,7 @@ METHODS: dict[str, str] = {
     "bilayer": "likeness.methods.bilayer:METHOD",
     "multiface": "likeness.methods.multiface:METHOD",
     "gmpi": "likeness.methods.gmpi:METHOD",
+    "neural_actor": "likeness.methods.neural_actor:METHOD",
 }
 
 

@@ -1,8 +1,8 @@
 """Piecewise-affine warp of a face: 107 textured triangles over 68 landmarks, moved by a 2x4 affine camera.
 
 The geometry is that of FaceWarper (arXiv 1803.09202, section 3.3): vertex k has texture position (x_k, y_k), a landmark
-in pixels of the source picture, and screen position M (x_k, y_k, depth_k, 1) in pixels of the same picture. Triangles are
-painted in list order without culling; a depth buffer can be asked for instead.
+in pixels of the source picture, and screen position M (x_k, y_k, depth_k, 1) in pixels of the same picture. Triangles
+are painted in list order without culling; a depth buffer can be asked for instead.
 """
 
 from dataclasses import dataclass

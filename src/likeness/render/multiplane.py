@@ -70,12 +70,12 @@ class _Composite(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_image, grad_depth, grad_opacity):
-        colours, alphas, *rest = ctx.saved_tensors
+        colours, alphas, planes, texture_of_plane, source, eyes, rays = ctx.saved_tensors
         views, _, *size = grad_image.shape
         grads = torch.zeros_like(colours), torch.zeros_like(alphas)
         scratch = alphas.new_empty(views, alphas.shape[1], *size)
         inputs = [
-            *_Composite.scene(colours, alphas, *rest, ctx.inset),
+            *_Composite.scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, ctx.inset),
             *(as_array(x.contiguous(), wp.float32) for x in (grad_image, grad_depth, grad_opacity)),
             as_array(scratch, wp.float32),
             as_array(grads[0].view(-1, 3), wp.vec3),

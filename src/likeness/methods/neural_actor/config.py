@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-
 
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
@@ -54,9 +53,9 @@ class RendererConfig(EngineConfig):
     """Share of the rays drawn among those near the body; the rest is drawn anywhere."""
     texture_encoder_weights: Path | None = None
     """ImageNet weights of the ResNet34 trunk (torchvision's keys); without them it starts at random."""
-    network: NetworkConfig = NetworkConfig()
+    network: NetworkConfig = field(default_factory=NetworkConfig)
     """Sizes and inputs of the networks."""
-    render: RenderConfig = RenderConfig(chunk_size=256)
+    render: RenderConfig = field(default_factory=lambda: RenderConfig(chunk_size=256))
     """How rays are sampled."""
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
@@ -53,7 +53,7 @@ def parse_inputs(text: str, known: tuple[str, ...]) -> tuple[InputSpec, ...]:
         kind = parts[3] if len(parts) == 4 else ("a" if name in ANGULAR_BY_DEFAULT else "b")
         if kind not in ("a", "b"):
             raise UserError(f"input {entry!r}: there is no encoding {kind!r}; choose a (angular) or b (basic)")
-        specs.append(InputSpec(name, int(parts[1]), int(parts[2]) if len(parts) > 2 else 3, kind))
+        specs.append(InputSpec(name, int(parts[1]), int(parts[2]) if len(parts) > 2 else 3, cast(Kind, kind)))
     if not specs:
         raise UserError(f"{text!r} names no input: expected name:levels[:dim[:kind]], separated by commas")
     return tuple(specs)

@@ -33,8 +33,9 @@ class Mlp(nn.Module):
             sizes[skip + 1] = width + inputs
         blocks: list[nn.Module] = [FullyConnected(size, width) for size in sizes]
         if outputs is not None:
-            blocks.append(nn.Linear(width, outputs))
-            nn.init.kaiming_normal_(blocks[-1].weight, nonlinearity="relu")
+            last = nn.Linear(width, outputs)
+            nn.init.kaiming_normal_(last.weight, nonlinearity="relu")
+            blocks.append(last)
         self.net = nn.ModuleList(blocks)
 
     def forward(self, values: Tensor) -> Tensor:
