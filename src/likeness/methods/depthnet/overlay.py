@@ -54,7 +54,7 @@ def composite(
         coverage: (H, W) bool; default: where any channel of the warp is not zero.
         feather: pixels over which the rim fades, inwards.
     """
-    inside = warp.any(-1) if coverage is None else coverage
+    inside: np.ndarray = np.asarray(warp.any(-1)) if coverage is None else coverage
     if feather <= 0:
         return np.where(inside[..., None], warp, target)
     # The border of the picture counts as outside too: a face cut by it fades there as well.
