@@ -54,11 +54,11 @@ def composite(
         coverage: (H, W) bool; default: where any channel of the warp is not zero.
         feather: pixels over which the rim fades, inwards.
     """
-    inside = (warp != 0).any(-1, keepdims=True) if coverage is None else coverage[..., None]
+    inside: np.ndarray = np.asarray(warp.any(-1)) if coverage is None else coverage
     if feather <= 0:
-        return np.where(inside, warp, target)
+        return np.where(inside[..., None], warp, target)
     # The border of the picture counts as outside too: a face cut by it fades there as well.
-    padded = np.pad(inside[..., 0].astype(np.uint8), 1)
+    padded = np.pad(inside.astype(np.uint8), 1)
     distance = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    share = np.clip((distance - 0.5) / feather, 0, 1)[..., None] * inside
+    share = np.clip((distance - 0.5) / feather, 0, 1)[..., None] * inside[..., None]
     return np.rint(share * warp + (1 - share) * target).astype(np.uint8)
