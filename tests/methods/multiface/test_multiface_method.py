@@ -95,6 +95,13 @@ def test_P1_split_batches_give_the_same_gradients_as_whole_ones(small_config, tm
         assert torch.allclose(value, second.avatar.state_dict()[key], atol=3e-4), key
 
 
+def test_V1_warp_writes_its_grid_among_the_pictures(small_config, tmp_path):
+    config = dataclasses.replace(
+        small_config, experiment_dir=tmp_path, architecture="warp", max_updates=1, visuals_every=1
+    )
+    assert list(start(config).images("train").glob("*warp_grid*"))
+
+
 @pytest.mark.slow
 def test_P1_torchrun_with_two_processes(small_config, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -36,7 +36,7 @@ from likeness.methods.multiface.data import (
 from likeness.methods.multiface.losses import kl_divergence, screen_loss, texture_loss, vertex_loss
 from likeness.methods.multiface.model import Prediction, Template, build, device_topology, predict
 from likeness.methods.multiface.networks import Avatar
-from likeness.methods.multiface.pictures import display_curve
+from likeness.methods.multiface.pictures import display_curve, warped_lines
 from likeness.methods.multiface.published import load_weights_into
 from likeness.methods.multiface.screen import MeshTopology, draw_uv
 from likeness.render.texture import sample_texture
@@ -322,6 +322,8 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
             "pred_tex": show(objective.normaliser.texture(prediction.texture)).flip(1),
             "gt_tex": show(objective.normaliser.texture(last.texture)).flip(1),
         }
+        if prediction.decoded.grid is not None:
+            pictures["warp_grid"] = warped_lines(prediction.decoded.grid[0])
         return pictures
 
     def state_dict(self) -> dict[str, Any]:
