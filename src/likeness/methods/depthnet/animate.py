@@ -48,8 +48,8 @@ class AnimateConfig:
     background: Background = "photo"
     """What surrounds the face."""
     depth_buffer: bool = True
-    """Show the nearest triangle; without it triangles are painted in list order, as the original does, and fold visibly from
-    about 40 degrees on."""
+    """Show the nearest triangle; without it triangles are painted in list order, as the original does, and fold visibly
+    from about 40 degrees on."""
     face: int | None = None
     """Which face of the source, counted from the left; default: the largest."""
     any_face: bool = False
