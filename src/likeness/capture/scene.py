@@ -67,7 +67,7 @@ def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: floa
     parts += [_eyeball(person, act, head, k) for k in (0, 1)]
     parts.append(_ribbons(person, transforms, eye, resolution))
     base, materials, corners_uv = _base_triangles()
-    starts = np.cumsum([0] + [len(part[0]) for part in parts])
+    starts = np.cumsum([0] + [len(part[0]) for part in parts]).tolist()
     triangles = [base]
     triangles += [eyes.sphere()[1] + starts[k] for k in (1, 2)]
     triangles.append(_ribbon_triangles(*person.hair.points.shape[:2]) + starts[3])
@@ -83,7 +83,7 @@ def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: floa
         np.concatenate(triangles),
         np.concatenate(kinds),
         corners_uv,
-        int(starts[3]),
+        starts[3],
         transforms,
         joints,
     )

@@ -2,30 +2,48 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
+import warp as wp
 
-from likeness.capture import eyes
+from likeness.capture import eyes, light_kernels
 from likeness.capture.assets import load_assets
 from likeness.capture.light import Light
+from likeness.capture.light_kernels import SHADOW_SIZE
 from likeness.capture.maps import TEXTURE_SIZE, openness
 from likeness.capture.parts import Part
 from likeness.capture.person import Person
 from likeness.capture.scene import Material, Scene
 from likeness.capture.skin import smoothstep, srgb_to_linear
+from likeness.render.kernels import as_array, launch
 from likeness.render.rasterise import Raster, rasterise
 
-SHADOW_SIZE = 512
-SHADOW_BIAS = 0.003
-"""Metres, along the surface's normal and again towards the light."""
-WRAP = np.array([0.28, 0.10, 0.06], np.float32)
-"""How far light reaches round an edge of skin, by channel: the cheap part of subsurface scattering."""
+_CPU = torch.device("cpu")
+FAR = 20.0
+"""Metres that the shadow map's camera stands away, so that all depths are positive."""
 _LINEAR = srgb_to_linear(np.arange(256) / 255)
 
 
+def _finishes() -> np.ndarray:
+    """(15, 5) float32 by `Part`: gloss, its power, and how far light reaches round an edge in red, green and blue."""
+    out = np.tile(np.array([0.008, 12, 0.04, 0.04, 0.04], np.float32), (len(Part), 1))
+    # Blood under the skin scatters red furthest: the cheap part of subsurface scattering.
+    for part in (Part.SKIN, Part.LIPS, Part.EARS, Part.NAILS, Part.BROWS, Part.BEARD):
+        out[part] = 0.05, 18, 0.28, 0.10, 0.06
+    out[Part.LIPS, :2] = 0.10, 40
+    out[Part.MOUTH, 0] = 0.06
+    out[Part.SHOES, 0] = 0.08
+    out[Part.TONGUE] = 0.04, 24, 0, 0, 0
+    out[Part.TEETH] = 0.10, 60, 0, 0, 0
+    out[Part.EYES] = 1.2, 500, 0.15, 0.15, 0.15
+    return out
+
+
+_FINISH = _finishes()
+
+
 class ShadowMap:
-    """Depth as the key light sees it."""
+    """Depth as the key light sees it, and the light itself, as the kernels take them."""
 
     def __init__(self, scene: Scene, light: Light, centre: np.ndarray, radius: float):
         """Cover a ball of `radius` metres about `centre`."""
@@ -40,25 +58,32 @@ class ShadowMap:
         kept = (scene.materials != Material.HAIR) | (np.arange(len(scene.triangles)) % 3 == 0)
         casters = torch.from_numpy(scene.triangles[kept])
         raster = rasterise(places, casters, (SHADOW_SIZE, SHADOW_SIZE), perspective=False)
-        depth = raster.depth[0].numpy()
-        self._depth = np.where(depth > 0, depth, np.float32(1e9))
+        # Kept here: the kernels' structure does not own its arrays.
+        self._depth = torch.where(raster.depth[0] > 0, raster.depth[0] - FAR, torch.inf)
+        self._ambient = torch.from_numpy(light.ambient.astype(np.float32))
+        self.lamps = light_kernels.Lamps()
+        self.lamps.key_direction = wp.vec3(*light.key_direction)
+        self.lamps.key = wp.vec3(*light.key)
+        self.lamps.fill_direction = wp.vec3(*light.fill_direction)
+        self.lamps.fill = wp.vec3(*light.fill)
+        self.lamps.ambient = wp.from_torch(self._ambient, dtype=wp.vec3)
+        self.lamps.axes = wp.mat33(*self._axes.ravel())
+        self.lamps.origin = wp.vec3(*self._origin)
+        self.lamps.scale = float(self._scale)
+        self.lamps.depth = wp.from_torch(self._depth)
 
     def lit(self, points: np.ndarray) -> np.ndarray:
-        """(N,) share of the key light that reaches points (N, 3), over a 3x3 neighbourhood."""
-        spots = self._place(points)
-        out = np.zeros(len(points), np.float32)
-        for dx in (-1.2, 0.0, 1.2):
-            for dy in (-1.2, 0.0, 1.2):
-                columns = np.clip(spots[:, 0] + dx, 0, SHADOW_SIZE - 1).astype(np.int32)
-                rows = np.clip(spots[:, 1] + dy, 0, SHADOW_SIZE - 1).astype(np.int32)
-                out += self._depth[rows, columns] + SHADOW_BIAS > spots[:, 2]
-        return out / 9
+        """(N,) share of the key light that reaches points (N, 3) float32, over a 3x3 neighbourhood."""
+        out = np.empty(len(points), np.float32)
+        arguments = [_array(points, wp.vec3), self.lamps, _array(out, wp.float32)]
+        launch(light_kernels.reach, len(points), arguments, _CPU)
+        return out
 
     def _place(self, points: np.ndarray) -> np.ndarray:
         local = points @ self._axes.T - self._origin
         out = np.empty_like(local)
         out[:, :2] = local[:, :2] * self._scale + SHADOW_SIZE / 2
-        out[:, 2] = local[:, 2] + 20
+        out[:, 2] = local[:, 2] + FAR
         return out
 
 
@@ -111,86 +136,51 @@ def part_labels(found: Hits, scene: Scene, person: Person) -> np.ndarray:
 
 
 def shade(
-    found: Hits, scene: Scene, person: Person, light: Light, camera_centre: np.ndarray, shadow: ShadowMap
+    found: Hits,
+    scene: Scene,
+    person: Person,
+    light: Light,
+    camera_centre: np.ndarray,
+    shadow: ShadowMap,
 ) -> np.ndarray:
-    """Linear radiance (N, 3) of every hit."""
-    points = found.of(scene.vertices, scene.triangles)
-    normals = found.of(scene.normals, scene.triangles)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
-    view = camera_centre.astype(np.float32) - points
-    view /= np.linalg.norm(view, axis=1, keepdims=True)
-    # Hair has no outside to step to.
-    outwards = np.where((scene.materials[found.triangles] == Material.HAIR)[:, None], view, normals)
-    lit = shadow.lit(points + np.float32(SHADOW_BIAS) * outwards)
+    """Linear radiance (N, 3) float32 of every hit."""
     kinds = scene.materials[found.triangles]
-    # Light comes through the lips.
-    lit[kinds == Material.TEETH] = np.maximum(lit[kinds == Material.TEETH], 0.45)
-    out = np.zeros((len(points), 3), np.float32)
-    albedo, gloss, power, open_sky, wrap = _surface(found, scene, person, kinds)
-    solid = kinds != Material.HAIR
-    facing = normals[solid] * np.where(np.einsum("ni,ni->n", normals[solid], view[solid]) < -0.2, -1, 1)[:, None]
-    out[solid] = _light_surface(
-        albedo[solid], facing, view[solid], lit[solid], light, gloss[solid], power[solid], open_sky[solid], wrap[solid]
-    )
-    strands = ~solid
-    if strands.any():
-        out[strands] = _light_hair(
-            found.where(strands), scene, person, light, points[strands], normals[strands], view[strands], lit[strands]
-        )
+    albedo = np.zeros((len(kinds), 3), np.float32)
+    albedo[kinds == Material.TONGUE] = (0.42, 0.13, 0.12)
+    teeth = kinds == Material.TEETH
+    albedo[teeth] = _teeth(found.where(teeth).of(load_assets().vertices, scene.triangles))
+    ball = kinds == Material.EYE
+    directions = found.where(ball).of(scene.local, scene.triangles)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    albedo[ball] = eyes.colour(directions, person.iris)
+    out = np.empty((len(kinds), 3), np.float32)
+    arguments = [
+        _array(found.triangles, wp.int32),
+        _array(found.weights, wp.vec3),
+        _array(scene.triangles, wp.vec3i),
+        _array(scene.materials, wp.uint8),
+        _array(scene.vertices, wp.vec3),
+        _array(scene.normals, wp.vec3),
+        _array(scene.local, wp.vec3),
+        _array(openness(), wp.float32),
+        _array(scene.corners_uv, wp.vec2),
+        _array(person.texture, wp.uint8),
+        _array(_LINEAR, wp.float32),
+        _array(part_labels(found, scene, person), wp.uint8),
+        _array(_FINISH, wp.float32),
+        _array(albedo, wp.vec3),
+        wp.vec3(*srgb_to_linear(person.hair_colour)),
+        wp.vec3(*person.face_center),
+        wp.vec3(*camera_centre),
+        shadow.lamps,
+        _array(out, wp.vec3),
+    ]
+    launch(light_kernels.shade, len(kinds), arguments, _CPU)
     return out
 
 
-def _surface(found: Hits, scene: Scene, person: Person, kinds: np.ndarray):
-    count = len(kinds)
-    albedo = np.zeros((count, 3), np.float32)
-    gloss, power = np.full(count, 0.04, np.float32), np.full(count, 24.0, np.float32)
-    open_sky = np.ones(count, np.float32)
-    wrap = np.zeros((count, 3), np.float32)
-    base = kinds <= Material.TEETH
-    open_sky[base] = found.where(base).of(openness()[:, None], scene.triangles)[:, 0] ** 1.3
-    body = kinds == Material.BODY
-    on_body = found.where(body)
-    uv = texel_places(on_body, scene).astype(np.float32)
-    place = uv * [TEXTURE_SIZE, -TEXTURE_SIZE] + [-0.5, TEXTURE_SIZE - 0.5]
-    chunks = np.array_split(np.arange(len(uv)), len(uv) // 30000 + 1)
-    picked = [
-        cv2.remap(
-            person.texture,
-            place[chunk, 0].astype(np.float32)[:, None],
-            place[chunk, 1].astype(np.float32)[:, None],
-            cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).reshape(-1, 3)
-        for chunk in chunks
-        if len(chunk)
-    ]
-    albedo[body] = _LINEAR[np.concatenate(picked)] if picked else 0
-    labels = part_labels(on_body, scene, person)
-    # Light reaches an open mouth through lips and cheeks, too.
-    open_sky[body] = np.where(labels == Part.MOUTH, np.maximum(open_sky[body], 0.25), open_sky[body])
-    skin = np.isin(labels, (Part.SKIN, Part.LIPS, Part.EARS, Part.NAILS, Part.BROWS, Part.BEARD))
-    wrap[body] = np.where(skin[:, None], WRAP, np.float32(0.04))
-    gloss[body] = np.select(
-        [labels == Part.LIPS, labels == Part.MOUTH, labels == Part.SHOES, skin], [0.10, 0.06, 0.08, 0.05], 0.008
-    )
-    power[body] = np.select([labels == Part.LIPS, skin], [40.0, 18.0], 12.0)
-    rest = load_assets().vertices
-    albedo[kinds == Material.TONGUE] = (0.42, 0.13, 0.12)
-    teeth = kinds == Material.TEETH
-    if teeth.any():
-        albedo[teeth] = _teeth(found.where(teeth).of(rest, scene.triangles))
-        gloss[teeth], power[teeth] = 0.10, 60.0
-        open_sky[teeth] = 0.8
-    ball = kinds == Material.EYE
-    if ball.any():
-        directions = found.where(ball).of(scene.local, scene.triangles)
-        directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-        albedo[ball] = eyes.colour(directions, person.iris)
-        gloss[ball], power[ball] = 1.2, 500.0
-        # The upper lid and its lashes keep the sky off the eye.
-        open_sky[ball] = 0.62 - 0.25 * smoothstep(0.15, 0.5, directions[:, 1])
-        wrap[ball] = 0.15
-    return albedo, gloss, power, open_sky, wrap
+def _array(values: np.ndarray, dtype: type):
+    return as_array(torch.from_numpy(values), dtype)
 
 
 def _teeth(rest: np.ndarray) -> np.ndarray:
@@ -204,44 +194,3 @@ def _teeth(rest: np.ndarray) -> np.ndarray:
     gum_edge = np.where(y > 6.60, 6.665 + 0.012 * np.cos(2 * np.pi * along), 6.455)
     gum = np.where(y > 6.56, smoothstep(-0.008, 0.008, y - gum_edge), 0)[:, None]
     return (enamel + gum * (np.array([0.35, 0.12, 0.11]) - enamel)) * (1 - 0.55 * back)
-
-
-def _light_surface(albedo, normals, view, lit, light, gloss, power, open_sky, wrap) -> np.ndarray:
-    out = albedo * light.irradiance(normals) * open_sky[:, None]
-    lamps = ((light.key_direction, light.key, lit), (light.fill_direction, light.fill, open_sky))
-    for direction, colour, reach in lamps:
-        toward = direction.astype(np.float32)
-        cosine = normals @ toward
-        diffuse = np.clip((cosine[:, None] + wrap) / (1 + wrap), 0, None)
-        # A shadow's edge on skin is redder than its middle.
-        reached = reach[:, None] ** (1 - 1.2 * wrap)
-        out += albedo * diffuse * reached * colour.astype(np.float32)
-        half = view + toward
-        half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
-        fresnel = 0.35 + 0.65 * (1 - np.clip(np.einsum("ni,ni->n", view, half), 0, 1)) ** 4
-        peak = np.clip(np.einsum("ni,ni->n", normals, half), 0, 1) ** power
-        strength = gloss * fresnel * peak * (power + 8) / 25 * reach * (cosine > 0)
-        out += strength[:, None] * colour.astype(np.float32)
-    return out
-
-
-def _light_hair(found, scene, person, light, points, tangent, view, lit) -> np.ndarray:
-    values = found.of(scene.local, scene.triangles)
-    brightness, along = values[:, :1], values[:, 1:2]
-    colour = srgb_to_linear(person.hair_colour)[None] * brightness
-    depth = 0.45 + 0.55 * smoothstep(0.0, 0.5, along)
-    # Normals of the bulk of the hair: away from the middle of the head.
-    away = points - person.face_center.astype(np.float32)
-    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
-    out = colour * light.irradiance(away) * depth * 0.8
-    for direction, lamp, reach in ((light.key_direction, light.key, lit), (light.fill_direction, light.fill, 0.7)):
-        toward = direction.astype(np.float32)
-        across = np.sqrt(np.clip(1 - (tangent @ toward) ** 2, 0, 1))[:, None]
-        bulk = np.clip(0.35 + 0.65 * (away @ toward), 0, 1)[:, None]
-        half = view + toward
-        half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
-        sheen = np.clip(1 - np.einsum("ni,ni->n", tangent, half) ** 2, 0, 1)[:, None]
-        reached = np.reshape(reach, (-1, 1)).astype(np.float32)
-        shine = 0.05 * sheen**60 + colour * 0.5 * sheen**14
-        out += lamp.astype(np.float32) * reached * bulk * (colour * across * depth + shine)
-    return out.astype(np.float32)

@@ -14,7 +14,7 @@ from likeness.capture.light import Light
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person
 from likeness.capture.scene import Material, Scene, assemble
-from likeness.capture.shading import Hits, ShadowMap, hits, part_labels, shade, texel_places
+from likeness.capture.shading import ShadowMap, hits, part_labels, shade, texel_places
 from likeness.capture.skin import linear_to_srgb
 from likeness.geometry.camera import Camera, look_at
 from likeness.render.rasterise import Raster, rasterise
@@ -142,20 +142,14 @@ def take(
     cover[found.pixels] = 1
     radiance, cover = (_shrink(values.reshape(*large.size, -1)) for values in (radiance, cover))
     image = _develop(radiance, light, seed)
-    return _truth(person, _shown(scene, found), camera, places, radiance, cover, image)
-
-
-def _shown(scene: Scene, found: Hits) -> Scene:
-    """The scene without the pieces of hair that no sample of the picture shows."""
-    kept = scene.materials != Material.HAIR
-    kept[found.triangles] = True
-    return replace(scene, triangles=scene.triangles[kept], materials=scene.materials[kept])
+    return _truth(person, scene, camera, places, radiance, cover, image)
 
 
 def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image) -> Frame:
     height, width = camera.size
     small = places * np.array([1 / SUPERSAMPLE, 1 / SUPERSAMPLE, 1], np.float32)
-    # Ribbons are drawn a sample wide; at pixel centres they must be a pixel wide to leave no holes.
+    # Ribbons are drawn a sample wide; at pixel centres they must be a pixel wide to leave no holes. All of them are
+    # drawn: to leave out what no sample shows would make the truth at a crop's border depend on the crop.
     pairs = small[scene.hair_start :].reshape(-1, 2, 3)
     middle = pairs.mean(1, keepdims=True)
     pairs[:] = middle + SUPERSAMPLE * (pairs - middle)
@@ -262,8 +256,8 @@ def _backdrop(camera: Camera, light: Light, shadow: ShadowMap | None) -> np.ndar
 
 def _shrink(values: np.ndarray) -> np.ndarray:
     height, width, channels = values.shape
-    shape = (height // SUPERSAMPLE, SUPERSAMPLE, width // SUPERSAMPLE, SUPERSAMPLE, channels)
-    return values.reshape(shape).mean((1, 3), dtype=np.float32)
+    size = (width // SUPERSAMPLE, height // SUPERSAMPLE)
+    return cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
 
 
 def _develop(radiance: np.ndarray, light: Light, seed: int) -> np.ndarray:
