@@ -58,32 +58,34 @@ def test_NA19_generator_has_the_published_keys(parity_dir):
         assert layout(add_spectral_norm(network)) == published(parity_dir, "vid2vid.net_G.module")
 
 
-@pytest.mark.slow
 def test_NA19_generator_frames_1_to_4(parity_dir, fill):
     recorded = load(parity_dir, "vid2vid_generator")
     size, filters, limit, flow_filters = recorded["config"].tolist()
-    network = fill_network(
-        TextureGenerator(
-            GeneratorConfig(size=size, filters=filters, max_filters=limit, flow_filters=flow_filters)
-        ),
-        fill,
-        "net_G.",
-    )
+    config = GeneratorConfig(size=size, filters=filters, max_filters=limit, flow_filters=flow_filters)
+    network = fill_network(TextureGenerator(config), fill, "net_G.")
     labels, images = recorded["labels"].float()[None], []
     step = int(recorded["stride"])
+
+    def error(values, name):
+        return float((values[0, :, ::step, ::step] - recorded[name]).abs().max())
+
     for t in range(4):
         history = (labels[:, :t], torch.stack(images, dim=1)) if t else ()
         with torch.no_grad():
             made = network(labels[:, t], *history)
         images.append(made.image)
-        found = {"fake": made.image, "flow": made.flow, "mask": made.mask, "warp": made.warped}
-        for name, tolerance in (("flow", 0.05), ("mask", 1e-3), ("warp", 2e-3), ("fake", 1e-3)):
-            if f"{name}_{t}" in recorded:
-                want = recorded[f"{name}_{t}"]
-                error = (found[name][0, :, ::step, ::step] - want).abs().max()
-                assert error <= tolerance, (name, t, float(error))
-            else:
-                assert found[name] is None
+        # The fourth frame is fed three rounded ones: in float64 too it is 1.4e-3 away from the recorded picture.
+        assert error(made.image, f"fake_{t}") <= (1e-3 if t < 3 else 2e-3)
+        if t < 2:
+            assert made.flow is None and made.mask is None and made.warped is None
+            continue
+        assert error(made.flow, f"flow_{t}") <= 0.05
+        assert error(made.mask, f"mask_{t}") <= 1e-3
+        # Our previous frame at the recorded flow, so that the flow's own tolerance does not enter twice.
+        flow = made.flow.clone()
+        flow[0, :, ::step, ::step] = recorded[f"flow_{t}"]
+        assert error(warp(images[t - 1], flow), f"warp_{t}") <= 1e-3
+        torch.testing.assert_close(made.warped, warp(images[t - 1], made.flow))
 
 
 def sizes(judged):

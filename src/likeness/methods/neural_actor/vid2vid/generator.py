@@ -86,9 +86,7 @@ class TextureGenerator(nn.Module):
         for index in range(RES_BLOCKS):
             self.add_module(f"res_{index}", SpadeResBlock(channels[DEPTH], channels[DEPTH], [channels[DEPTH]]))
         previous = config.frames - 1
-        self.flow_network_temp = FlowNetwork(
-            3 * config.frames, 3 * previous, config.flow_filters, config.flow_blocks
-        )
+        self.flow_network_temp = FlowNetwork(3 * config.frames, 3 * previous, config.flow_filters, config.flow_blocks)
         self.img_prev_embedding = Embedder(4, channels, skips=True)
 
     def _conditions(self, level: int) -> list[int]:
