@@ -63,7 +63,7 @@ class PatchDiscriminator(nn.Module):
         outputs = [picture]
         for layer in self.children():
             outputs.append(layer(outputs[-1]))
-        return Judged(outputs[1:-1], outputs[-1])
+        return Judged(outputs[1:-1], outputs[-1].float())
 
 
 class MultiScaleDiscriminator(nn.Module):

@@ -17,6 +17,8 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
         picture: what is moved.
         flow: (B, 2, H, W) right and down, in pixels.
     """
+    # Half precision would round the grid to several pixels.
+    picture, flow = picture.float(), flow.float()
     height, width = flow.shape[-2:]
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, height, device=flow.device, dtype=flow.dtype),

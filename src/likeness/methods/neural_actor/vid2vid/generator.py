@@ -148,7 +148,7 @@ class TextureGenerator(nn.Module):
             hidden = self.get_submodule(f"up_{level}")(hidden, *conditions)
             if level > 0:
                 hidden = F.interpolate(hidden, scale_factor=2)
-        return torch.tanh(self.conv_img(activate(hidden)))
+        return torch.tanh(self.conv_img(activate(hidden)).float())
 
 
 class _Linear(nn.Module):
