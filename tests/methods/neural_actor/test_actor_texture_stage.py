@@ -72,6 +72,12 @@ def test_NA20_average_copies_first_and_then_moves_with_the_norm_folded_in(maps, 
     torch.testing.assert_close(average.get_submodule(name).weight, 0.1 * weight)
 
 
+@pytest.mark.parametrize("options", [{"splits": 2}, {"clip_first": 0}, {"clip_first": 8, "clip_largest": 4}])
+def test_NA20_settings_that_cannot_work(maps, tmp_path, options):
+    with pytest.raises(UserError):
+        config(maps, tmp_path, **options)
+
+
 class Recorded:
     """Stands in for the engine's context: notes the order of updates."""
 

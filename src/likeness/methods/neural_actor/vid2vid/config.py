@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from likeness.engine import EngineConfig
+from likeness.errors import UserError
 from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig
 from likeness.methods.neural_actor.vid2vid.generator import GeneratorConfig
 
@@ -45,6 +46,14 @@ class TextureConfig(EngineConfig):
     """Sizes of the generator."""
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     """Sizes of the discriminators."""
+
+    def __post_init__(self) -> None:
+        if self.splits != 1:
+            raise UserError(f"splits {self.splits}: a clip is learned frame by frame; lower the batch size instead")
+        if self.clip_first < 1 or self.clip_largest < self.clip_first:
+            raise UserError(
+                f"clips of {self.clip_first} to {self.clip_largest} frames: expected 1 or more, not falling"
+            )
 
 
 PRESETS: Mapping[str, TextureConfig] = {
