@@ -7,6 +7,9 @@ _HERE = "likeness.methods.neural_actor"
 METHOD = Method(
     name="neural_actor",
     summary="a filmed person from any view: a radiance field around a skinned body (Liu et al., SIGGRAPH Asia 2021)",
-    stages={"renderer": StageEntry(f"{_HERE}.method:RendererStage", f"{_HERE}.config:PRESETS")},
+    stages={
+        "renderer": StageEntry(f"{_HERE}.method:RendererStage", f"{_HERE}.config:PRESETS"),
+        "texture": StageEntry(f"{_HERE}.vid2vid.method:TextureStage", f"{_HERE}.vid2vid.config:PRESETS"),
+    },
     verbs={"capture": "likeness.capture.neural_actor:capture_neural_actor"},
 )

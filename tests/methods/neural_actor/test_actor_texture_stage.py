@@ -1,0 +1,130 @@
+"""Training of the texture predictor: clips, the average, the order of updates."""
+
+import copy
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from likeness.engine import train
+from likeness.errors import UserError
+from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, read_pairs
+from likeness.methods.neural_actor.vid2vid.config import TextureConfig
+from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig
+from likeness.methods.neural_actor.vid2vid.generator import GeneratorConfig
+from likeness.methods.neural_actor.vid2vid.method import TextureStage, refresh_average
+
+GENERATOR = GeneratorConfig(size=256, filters=2, max_filters=4, latent=4, flow_filters=2, flow_blocks=1)
+JUDGES = DiscriminatorConfig(image_filters=2, image_layers=2, temporal_filters=2, temporal_layers=1, max_filters=4)
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    for name in ("normal", "tex"):
+        (folder / name).mkdir()
+        for frame in range(5):
+            values = np.full((64, 64, 3), 20 * frame, np.uint8)
+            cv2.imwrite(str(folder / name / f"{frame:06d}.png"), values)
+    return folder
+
+
+def config(maps, where, **options):
+    return TextureConfig(
+        data=maps, experiment_dir=where, accelerator="cpu", generator=GENERATOR, discriminator=JUDGES, **options
+    )
+
+
+def test_NA20_clips_grow_and_depend_on_seed_epoch_and_position_alone(maps):
+    assert [clip_length(epoch, 4, 16) for epoch in (1, 2, 3, 4, 80)] == [4, 8, 16, 16, 16]
+    clips = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, seed=3)
+    lengths = []
+    for epoch in (1, 2, 3, 4):
+        clips.set_epoch(epoch)
+        batch = clips[1]
+        assert batch.labels.shape == batch.images.shape == (2, batch.labels.shape[1], 3, 32, 32)
+        lengths.append(batch.labels.shape[1])
+        levels = ((batch.labels[:, :, 0, 0, 0] + 1) * 127.5).round()
+        assert (levels.diff(dim=1) == 20).all()
+    assert lengths == [1, 2, 4, 4] and len(clips) == 2
+    again = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, seed=3)
+    again.set_epoch(4)
+    assert torch.equal(again[1].labels, batch.labels)
+
+
+def test_NA20_folders_without_pairs_are_named(tmp_path):
+    with pytest.raises(UserError, match="neither normal/ and tex/"):
+        read_pairs(tmp_path)
+
+
+def test_NA20_average_copies_first_and_then_moves_with_the_norm_folded_in(maps, tmp_path):
+    networks = TextureStage(config(maps, tmp_path)).networks
+    generator, average = networks["generator"], networks["average"]
+    refresh_average(generator, average, 0.0)
+    name = "res_0.conv_block_0.layers.conv"
+    weight = generator.get_submodule(name).weight.detach().clone()
+    torch.testing.assert_close(average.get_submodule(name).weight, weight)
+    with torch.no_grad():
+        for parameter in average.parameters():
+            parameter.zero_()
+    refresh_average(generator, average, 0.9)
+    torch.testing.assert_close(average.get_submodule(name).weight, 0.1 * weight)
+
+
+@pytest.mark.parametrize("options", [{"splits": 2}, {"clip_first": 0}, {"clip_first": 8, "clip_largest": 4}])
+def test_NA20_settings_that_cannot_work(maps, tmp_path, options):
+    with pytest.raises(UserError):
+        config(maps, tmp_path, **options)
+
+
+class Recorded:
+    """Stands in for the engine's context: notes the order of updates."""
+
+    update_count = 0
+
+    def __init__(self):
+        self.calls = []
+
+    def update(self, name, terms):
+        self.calls.append((name, set(terms)))
+
+
+def test_NA20_each_frame_updates_the_discriminators_and_then_the_generator(maps, tmp_path):
+    stage = TextureStage(config(maps, tmp_path))
+    ctx = Recorded()
+    stage.step(stage.batches("train", 0, 1)[0], ctx)
+    assert [name for name, _ in ctx.calls] == ["discriminator", "generator"] * 4
+    judged = [terms for name, terms in ctx.calls if name == "discriminator"]
+    assert judged == [{"hinge_image"}] * 2 + [{"hinge_image", "hinge_temporal0"}] * 2
+    image, moved = {"gan_image", "features_image"}, {"flow", "warp", "mask", "gan_temporal0", "features_temporal0"}
+    assert [terms for name, terms in ctx.calls if name == "generator"] == [image] * 2 + [image | moved] * 2
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_NA20_trains_on_the_engine(maps, tmp_path, precision):
+    settings = config(
+        maps, tmp_path, precision=precision, epochs=1, max_updates=2, clip_first=3, average_from=1, visuals_every=1
+    )
+    before = copy.deepcopy(TextureStage(settings).networks)
+    run = train(TextureStage, settings, method="neural_actor", stage="texture", argv=[])
+    after = TextureStage(settings).networks
+    for name, network in after.items():
+        run.load(name, network)
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+        assert any(not torch.equal(a, b) for a, b in zip(network.parameters(), before[name].parameters()))
+
+
+def test_NA20_resumes_on_the_same_bits(maps, tmp_path):
+    options = {"clip_first": 2, "epochs": 1, "save_every": 1, "save_unit": "update", "visuals_every": 0}
+    whole = config(maps, tmp_path / "a", max_updates=3, **options)
+    runs = [train(TextureStage, whole, method="m", stage="t", argv=[])]
+    for updates in (2, 3):
+        part = config(maps, tmp_path / "b", max_updates=updates, **options)
+        rest = train(TextureStage, part, method="m", stage="t", argv=[])
+    runs.append(rest)
+    for name in ("generator", "discriminator", "average"):
+        first, second = (
+            torch.load(run.checkpoints.path(run.checkpoints.find(), name), weights_only=True) for run in runs
+        )
+        assert all(torch.equal(first[key], second[key]) for key in first)
