@@ -13,8 +13,8 @@ from likeness.errors import UserError
 from likeness.formats import portraits
 from likeness.media.image import to_uint8, write_image
 from likeness.methods.gmpi import extract as x
+from likeness.methods.gmpi.data import pose_of
 from likeness.methods.gmpi.scene import FFHQ
-from likeness.methods.gmpi.truth import pose_of
 
 
 @pytest.fixture(scope="module")

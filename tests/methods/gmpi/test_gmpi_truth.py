@@ -11,6 +11,7 @@ from likeness.engine import train
 from likeness.errors import UserError
 from likeness.methods.gmpi import truth as t
 from likeness.methods.gmpi.config import GMPIConfig
+from likeness.methods.gmpi.data import pose_of
 from likeness.methods.gmpi.evaluate import EvaluateConfig, evaluate
 from likeness.methods.gmpi.method import GMPIStage
 
@@ -41,7 +42,7 @@ def test_portraits_are_measured_against_their_truth(stage, tmp_path, monkeypatch
     assert report.psnr > 10
     assert report.novel_psnr > 5
     assert (tmp_path / "out/00000000.png").is_file()
-    yaw, pitch = t.pose_of(avatar.config.open().pose(0), avatar.scene)
+    yaw, pitch = pose_of(avatar.config.open().pose(0), avatar.scene)
     assert report.yaw == pytest.approx(abs(yaw))  # only the frontal pose was tried
     assert report.pitch == pytest.approx(abs(pitch))
 
@@ -50,7 +51,7 @@ def test_another_pose_shows_the_same_scene_and_its_label_turns_alike(stage):
     shot = Portrait(stage, 0, 0, 1, 32, "ffhq", True)
     frame, rotation, _ = photograph(shot)
     scene = GMPIConfig(resolution=32, data=stage).scene
-    stored = t.pose_of(GMPIConfig(resolution=32, data=stage).open().pose(0), scene)
+    stored = pose_of(GMPIConfig(resolution=32, data=stage).open().pose(0), scene)
     again, turned, _ = photograph(shot, stored)
     assert np.allclose(rotation, turned, atol=0.02)  # the capture's yaw and pitch are those of the camera
     assert (again.image - frame.image).abs().mean() < 0.02

@@ -16,9 +16,8 @@ from likeness.files import write_text
 from likeness.formats.portraits import PoseLabel
 from likeness.media.image import grid, write_image
 from likeness.methods.gmpi.avatar import Avatar
-from likeness.methods.gmpi.data import world_to_camera
+from likeness.methods.gmpi.data import pose_of
 from likeness.methods.gmpi.invert import InvertConfig, fit
-from likeness.methods.gmpi.scene import Scene, angles_of
 from likeness.metrics.depth import depth_error
 
 STEPS = (200, 100)
@@ -127,13 +126,6 @@ def search_pose(avatar: Avatar, target: Tensor, config: InvertConfig) -> tuple[f
     scene = avatar.scene
     poses = [(a * scene.yaw_std, b * scene.pitch_std) for a in POSES for b in POSES]
     return max(poses, key=lambda pose: fit(avatar, target, replace(config, yaw=pose[0], pitch=pose[1])).psnr_style)
-
-
-def pose_of(label: PoseLabel, scene: Scene) -> tuple[float, float]:
-    """Yaw and pitch in radians of the camera that a label means."""
-    matrix = world_to_camera([label], scene)[0]
-    yaw, pitch = angles_of(-(matrix[:3, :3].T @ matrix[:3, 3])[None], scene.radius)
-    return float(yaw), float(pitch)
 
 
 def psnr(image: Tensor, truth: Tensor) -> float:
