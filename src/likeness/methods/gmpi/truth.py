@@ -46,7 +46,7 @@ class TruthReport:
     novel_psnr: float
     """dB of the view from TURN beside, which the fit has not seen."""
     board_psnr: float
-    """dB of the photograph itself, unchanged, in place of that view."""
+    """dB of the fitted view itself, unchanged, in place of that view: what a flat picture would get."""
 
 
 def measure_truth(
@@ -116,7 +116,7 @@ def compare(
         abs(tried[0] - yaw),
         abs(tried[1] - pitch),
         psnr(novel, truth),
-        psnr(target, truth),
+        psnr(shown.image.cpu(), truth),
     )
     return report, torch.cat([target, shown.image.cpu(), truth, novel]).clamp(0, 1)
 
