@@ -1,11 +1,16 @@
 """`likeness demo`: every method shown on one page."""
 
+import multiprocessing
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from likeness.engine.method import resolve
 from likeness.media.report import Section, write_report
 from likeness.methods.registry import methods
+
+DEPTHNET_MINUTES, OTHER_MINUTES = 1.25, 1.0
+"""Each section's share of ten minutes."""
 
 
 def demo(out: Path = Path("runs/demo"), minutes: float = 10.0, seed: int = 0) -> None:
@@ -17,20 +22,43 @@ def demo(out: Path = Path("runs/demo"), minutes: float = 10.0, seed: int = 0) ->
         seed: of people, weights and noise.
     """
     targets = ["likeness.capture.demo:demo", *(entry.demo for entry in methods() if entry.demo)]
-    share = minutes / 10.0
     sections: list[Section] = []
     started = time.monotonic()
     for target in targets:
-        name = target.split(".")[-2]
+        name = target.split(":")[0].split(".")[-2]
         begun = time.monotonic()
+        left = 60 * minutes - (begun - started)
+        budget = (DEPTHNET_MINUTES if name == "depthnet" else OTHER_MINUTES) * minutes / 10
+        limit = min(1.5 * 60 * budget + 20, left)
         print(f"demo: {name} ...", flush=True)
-        left = minutes - (begun - started) / 60
-        if left <= 0:
-            sections.append(Section(name, f"Left out: the {minutes:g} minutes were over."))
-            print(f"demo: {name} left out, the {minutes:g} minutes are over", flush=True)
-            continue
-        budget = min((1.25 if name == "depthnet" else 1.0) * share, left)
-        sections.append(resolve(target)(out / name, budget, seed))
+        sections.append(_within(target, out / name, budget, seed, limit, name))
         print(f"demo: {name} took {time.monotonic() - begun:.0f} s", flush=True)
         write_report(out / "index.html", "likeness", sections)
     print(f"{out / 'index.html'} is ready after {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+def _within(target: str, folder: Path, budget: float, seed: int, limit: float, name: str) -> Section:
+    """The section that `target` makes, in a process of its own that is cut off after `limit` seconds."""
+    if limit <= 0:
+        return Section(name, "Left out: the time was over.")
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(theirs, target, folder, budget, seed))
+    process.start()
+    theirs.close()
+    try:
+        if ours.poll(limit):
+            return ours.recv()
+    except EOFError:
+        process.join()
+        return Section(
+            name, f"Failed: the process ended with status {process.exitcode}; its message is above the page."
+        )
+    finally:
+        process.kill()
+        process.join()
+    return Section(name, f"Cut off after {limit:.0f} seconds: give it more with --minutes, or an idle machine.")
+
+
+def _run(answer: Connection, target: str, folder: Path, budget: float, seed: int) -> None:
+    answer.send(resolve(target)(folder, budget, seed))

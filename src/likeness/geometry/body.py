@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
+
+from likeness.geometry.skinning import skin
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,6 @@ class Pose:
         return (points - self.translation) @ self.rotation.T
 
 
-def vertex_transforms(weights: Tensor, bones: Tensor) -> Tensor:
-    """Blended bone matrices (V, 3, 4) of skinning weights (V, J) and bones (J, 4, 4)."""
-    return torch.einsum("vj,jab->vab", weights, bones[:, :3])
-
-
-def skin(vertices: Tensor, transforms: Tensor) -> Tensor:
-    """Vertices (V, 3) moved by their transforms (V, 3, 4): linear blend skinning."""
-    return torch.einsum("vab,vb->va", transforms[..., :3], vertices) + transforms[..., 3]
-
-
 def posed_vertices(model: BodyModel, pose: Pose) -> Tensor:
     """(V, 3) the posed mesh in the world."""
-    return pose.to_world(skin(model.vertices, vertex_transforms(model.weights, pose.bones)))
+    return pose.to_world(skin(model.vertices, model.weights, pose.bones))

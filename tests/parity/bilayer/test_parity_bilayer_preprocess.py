@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from likeness.geometry.head_crop import crop_head, crop_square
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.model import Pairs, forward_base, standing_statistics
 from likeness.methods.bilayer.networks import BASE, NetworkOptions
@@ -14,10 +15,10 @@ def test_row_14_crop_geometry(fixtures, data_dir):
     arrays = fixtures.load("preprocess")
     photo = np.asarray(Image.open(data_dir / "bilayer" / "source.jpg").convert("RGB"))
     for index, keypoints in enumerate(arrays["keypoints"]):
-        centre, half = stickman.crop_square(keypoints)
+        centre, half = crop_square(keypoints)
         assert centre.tolist() == arrays["center"][index].tolist()
         assert half == arrays["half_side"][index]
-        image, saved = stickman.crop(photo, keypoints, 256)
+        image, saved = crop_head(photo, keypoints, 256)
         assert np.abs(saved - arrays["keypoints_saved_px"][index]).max() < 1e-3
         pose = stickman.normalise(keypoints - (centre - half), 2 * half)
         assert np.abs(pose - arrays["pose_normalised"][index]).max() < 1e-5

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.geometry.body import Pose, skin, vertex_transforms
+from likeness.geometry.body import Pose
+from likeness.geometry.skinning import blend_transforms, skin
 from likeness.methods.neural_actor import body, rays, sampling
 from likeness.methods.neural_actor.encodings import encode, frequencies
 from likeness.render.balls import ball_bounds
@@ -37,7 +38,7 @@ def test_NA7_encodings(parity_dir, name, levels, times_pi, kind):
 def test_NA2_skinning_world_transform_and_inverse(parity_dir):
     actor, field = load(parity_dir, "actor"), load(parity_dir, "field")
     bones = tensor(actor["joints_RT"]).permute(2, 0, 1)
-    posed = skin(tensor(actor["vertices"]), vertex_transforms(tensor(actor["weights"]), bones))
+    posed = skin(tensor(actor["vertices"]), tensor(actor["weights"]), bones)
     torch.testing.assert_close(posed, tensor(field["vertices_normalized"]), atol=1e-5, rtol=0)
     pose = Pose(bones, tensor(actor["rotation"]), tensor(actor["translation"]), tensor(actor["joints"]))
     world = pose.to_world(posed)
@@ -69,7 +70,7 @@ def test_NA4_canonical_points_without_residual(parity_dir):
     blended = body.interpolate_corners(weights[faces], point)
     torch.testing.assert_close(blended, tensor(field["skin_weights"]), atol=1e-4, rtol=0)
     posed, canonical = (
-        body.interpolate_corners(vertex_transforms(weights, bones)[faces], point)
+        body.interpolate_corners(blend_transforms(weights, bones)[faces], point)[:, :3]
         for bones in (pose.bones, tensor(actor["tpose_joints_RT"]).permute(2, 0, 1))
     )
     ours = body.to_canonical(points, posed, canonical)

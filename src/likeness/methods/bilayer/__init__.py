@@ -12,6 +12,7 @@ METHOD = Method(
         ),
     },
     verbs={
+        "capture": "likeness.capture.bilayer:capture_bilayer",
         "animate": "likeness.methods.bilayer.animate:animate",
         "evaluate": "likeness.methods.bilayer.evaluate:evaluate",
         "import": "likeness.methods.bilayer.published:import_published",

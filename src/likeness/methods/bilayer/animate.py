@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from likeness.errors import UserError
+from likeness.geometry.head_crop import crop_head
 from likeness.media.video import Frame, VideoWriter, probe, read_frames
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar, Identity, pack
@@ -75,7 +76,7 @@ def follow(driving: str, preparer: Preparer, smooth: bool, frames: int | None = 
             yield Drive(frame, None, np.zeros((preparer.size, preparer.size, 3), np.uint8))
             continue
         points = steady(face.landmarks, frame.time, face.eye_distance) if smooth else face.landmarks
-        crop, keypoints = stickman.crop(frame.image, points, preparer.size)
+        crop, keypoints = crop_head(frame.image, points, preparer.size)
         yield Drive(frame, stickman.normalise(keypoints, preparer.size), crop)
 
 

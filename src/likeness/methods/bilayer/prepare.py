@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from likeness.errors import UserError
+from likeness.geometry.head_crop import crop_head
 from likeness.media.image import read_uint8
 from likeness.media.video import read_frames
 from likeness.methods.bilayer import stickman
@@ -43,7 +44,7 @@ class Preparer:
 
     def from_frame(self, frame: np.ndarray, keypoints: np.ndarray, size: int | None = None) -> Head:
         """Crop a frame (H, W, 3) uint8 around its landmarks (68, 2) and separate the person."""
-        image, points = stickman.crop(frame, keypoints, size or self.size)
+        image, points = crop_head(frame, keypoints, size or self.size)
         mask = erode(self.segmenter(image)).astype(np.float32)
         return Head(image.transpose(2, 0, 1).astype(np.float32) / 255, points, mask[None])
 

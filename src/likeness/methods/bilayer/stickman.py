@@ -1,8 +1,7 @@
-"""Landmarks: the square crop around a head, normalised poses, and their drawing for the networks."""
+"""Landmarks as the networks see them: normalised poses, and drawn polylines."""
 
 import cv2
 import numpy as np
-from PIL import Image
 
 PARTS: tuple[tuple[tuple[int, ...], bool, tuple[int, int, int]], ...] = (
     (tuple(range(17)), False, (255, 255, 255)),
@@ -19,37 +18,6 @@ PARTS: tuple[tuple[tuple[int, ...], bool, tuple[int, int, int]], ...] = (
 
 BACKGROUND = 1
 """Byte value of an empty stickman; published weights were trained with 1, not 0."""
-
-
-def crop_square(keypoints: np.ndarray) -> tuple[np.ndarray, int]:
-    """The square around a head: landmarks (68, 2) in pixels -> centre (2,) int64 and half side.
-
-    The centre is the middle of the landmarks' box, rounded half to even, moved up by a sixth of the half side, which
-    is the box's longer side.
-    """
-    low, high = keypoints.min(0), keypoints.max(0)
-    centre = np.rint((low.astype(np.float64) + high) / 2).astype(np.int64)
-    half = int((high - low).max())
-    centre[1] -= half // 6
-    return centre, half
-
-
-def crop(image: np.ndarray, keypoints: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cut the square around a head out of a frame; what lies outside the frame is black.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        keypoints: (68, 2) pixels of `image`.
-        size: height and width of the result.
-
-    Returns:
-        (size, size, 3) uint8, resized bicubically with antialiasing, and (68, 2) float32 pixels of it.
-    """
-    centre, half = crop_square(keypoints)
-    left, top = centre - half
-    square = Image.fromarray(image).crop((int(left), int(top), int(left) + 2 * half, int(top) + 2 * half))
-    resized = np.asarray(square.resize((size, size), Image.Resampling.BICUBIC))
-    return resized, ((keypoints - (left, top)) * (size / (2 * half))).astype(np.float32)
 
 
 def normalise(keypoints: np.ndarray, width: float) -> np.ndarray:

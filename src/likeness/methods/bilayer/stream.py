@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from likeness.errors import UserError
+from likeness.geometry.head_crop import crop_square
 from likeness.media.video import write_video
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar, Identity, pack, unpack
@@ -64,7 +65,7 @@ class Streamer:
         """Send a frame as the new source: the identity is embedded once, here."""
         head = self.preparer.from_frame(frame, keypoints)
         self.identity = self.avatar.identify([head.image], [head.keypoints], [head.mask])
-        centre, half = stickman.crop_square(keypoints)
+        centre, half = crop_square(keypoints)
         self.corner, self.side = centre - half, 2.0 * half
         packed = BytesIO()
         pixels = (head.image.transpose(1, 2, 0) * 255 + 0.5).astype(np.uint8)

@@ -13,7 +13,7 @@ METHOD = Method(
         "repair": StageEntry(f"{_HERE}.repair.method:RepairStage", f"{_HERE}.repair.config:PRESETS"),
     },
     verbs={
-        "capture": "likeness.capture.depthnet:capture_depthnet",
+        "capture": "likeness.capture.depthnet:capture_faces",
         "prepare": f"{_HERE}.prepare:prepare",
         "animate": f"{_HERE}.animate:animate",
         "evaluate": f"{_HERE}.evaluate:evaluate",

@@ -47,8 +47,9 @@ class AnimateConfig:
     """With a target: into which photograph the reposed face is pasted; `target` replaces that face."""
     background: Background = "photo"
     """What surrounds the face."""
-    depth_buffer: bool = False
-    """Show the nearest triangle instead of the last painted: for turns beyond about 45 degrees."""
+    depth_buffer: bool = True
+    """Show the nearest triangle; without it triangles are painted in list order, as the original does, and fold visibly
+    from about 40 degrees on."""
     face: int | None = None
     """Which face of the source, counted from the left; default: the largest."""
     any_face: bool = False
@@ -101,7 +102,7 @@ def turn_frames(
     turn: Literal["source", "landmarks"] = "source",
     pivot: Literal["face", "corner"] = "face",
     background: Background = "photo",
-    depth_buffer: bool = False,
+    depth_buffer: bool = True,
 ) -> Iterator[np.ndarray]:
     """Frames (H, W, 3) uint8 of the photograph's face turned by each of `angles` (N,), radians.
 
@@ -132,7 +133,7 @@ def repose(
     *,
     onto_target: bool = False,
     background: Background = "photo",
-    depth_buffer: bool = False,
+    depth_buffer: bool = True,
 ) -> np.ndarray:
     """(H, W, 3) uint8: the source's face in the target's pose, in its own photograph or in place of the target's."""
     depth, affine = turning.predict(generator, source.points, target.points[None])

@@ -81,17 +81,23 @@ def _train_for(seconds: float, config: DepthConfig) -> Run:
     """Train one epoch to learn its time, then as many as fit."""
     started = time.monotonic()
     run = _train(dataclasses.replace(config, epochs=1, save_every=1))
-    first = time.monotonic() - started
-    more = int(max(seconds - first, 0) / first)
+    left = seconds - (time.monotonic() - started)
+    epoch = float(read_results(run.folder / "results.txt")[0]["time"])
+    more = int(0.85 * max(left, 0) / epoch)
     if more:
-        # A start costs a little each time; the second has that behind it, so this estimate is on the safe side.
         every = max(1, (1 + more) // CURVE_POINTS)
         run = _train(dataclasses.replace(config, epochs=1 + more, save_every=every))
     return run
 
 
 def _train(config: DepthConfig) -> Run:
-    return train(DepthStage, config, method="depthnet", stage="depth", argv=["likeness", "demo"])
+    # Layers this small gain nothing from a second thread, and lose all where the machine has other work too.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return train(DepthStage, config, method="depthnet", stage="depth", argv=["likeness", "demo"])
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _rows(title: str, epochs: int, measured: SourceStatistics) -> list[tuple[str, object]]:

@@ -9,6 +9,7 @@ METHOD = Method(
     summary="deep appearance model: a mesh and a view-dependent texture from one latent code a frame",
     stages={"avatar": StageEntry(f"{_HERE}.method:AvatarStage", f"{_HERE}.config:PRESETS")},
     verbs={
+        "capture": "likeness.capture.multiface:capture_multiface",
         "download": f"{_HERE}.download:download",
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "animate": f"{_HERE}.animate:animate",

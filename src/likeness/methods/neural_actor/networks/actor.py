@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.geometry.body import BodyModel, Pose, skin, vertex_transforms
+from likeness.geometry.body import BodyModel, Pose
+from likeness.geometry.skinning import apply_transforms, blend_transforms
 from likeness.methods.neural_actor.body import interpolate_corners, surface_point, to_canonical
 from likeness.methods.neural_actor.encodings import InputSpec, parse_inputs
 from likeness.methods.neural_actor.networks.field import Field, Frequencies
@@ -154,11 +155,12 @@ class ActorNetwork(nn.Module):
     def pose_body(self, pose: Pose) -> PosedBody:
         """Pose the mesh by linear blend skinning."""
         encoder = self.encoder
-        posed = vertex_transforms(encoder.weights, pose.bones)
+        posed = blend_transforms(encoder.weights, pose.bones)
         rest = torch.eye(4, device=posed.device).expand_as(pose.bones)
         target = rest if encoder.canonical_bones is None else encoder.canonical_bones
-        canonical = vertex_transforms(encoder.weights, target)
-        return PosedBody(pose, skin(encoder.vertices, posed), posed, canonical)
+        canonical = blend_transforms(encoder.weights, target)
+        vertices = apply_transforms(posed, encoder.vertices)
+        return PosedBody(pose, vertices, posed[:, :3], canonical[:, :3])
 
     def locate(self, body: PosedBody, points: Tensor, faces: Tensor) -> Located:
         """Bring world points (N, 3), whose nearest faces are `faces` (N,), to the canonical pose."""
