@@ -14,6 +14,7 @@ PLANES, SIDE = 32, 256
 def main() -> list[Row]:
     """Measure; the compositor's baseline is one `grid_sample` a plane, the generator's carries 4 P channels."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)  # how soon an untrained sample is opaque depends on its weights
     planes = FFHQ.planes(PLANES)
     depths = FFHQ.normalised(planes[:, 0])
     cameras = FFHQ.cameras(torch.tensor([0.2]), torch.tensor([0.1]), SIDE)
