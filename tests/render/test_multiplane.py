@@ -91,3 +91,16 @@ def test_R04_a_ray_past_the_back_plane_is_a_typed_error_naming_the_camera():
     colours, alphas, planes, cameras = set_up()
     with pytest.raises(OutsideBackPlane, match=r"camera 0 at \("):
         render(colours, alphas, planes * torch.tensor([1.0, 0.1, 0.1]), cameras)
+
+
+def test_planes_behind_opaque_ones_are_skipped_without_a_trace():
+    colours, alphas, planes, cameras = set_up(planes=9)
+    alphas[:, 2:5] = 1.0  # a transmittance of 1e-30 is left
+    expected = plain(colours, alphas, planes, cameras)
+    # What lies behind would show if it were looked up: nothing times infinity is not a number.
+    colours[:, 6:], alphas[:, 6:] = float("inf"), 1.0
+    found = render(colours, alphas, planes, cameras, check=False)
+    inside = expected[2] > 0.999
+    assert inside.float().mean() > 0.5
+    for x, y in zip((found.image, found.depth, found.opacity), expected, strict=True):
+        torch.testing.assert_close(x[inside.expand_as(x)], y[inside.expand_as(y)], atol=2e-5, rtol=1e-4)

@@ -104,15 +104,20 @@ def write_portrait(shot: Portrait) -> None:
     write_image(shot.picture_file, frame.image, synthetic=True)
 
 
-def photograph(shot: Portrait) -> tuple[Frame, np.ndarray, np.ndarray]:
-    """The portrait, its rotation (3, 3) from the head's axes to the camera's (both y up, z to the viewer), and how far
-    the head's middle lies right and up of the optical axis, in widths of the picture at the head."""
+def photograph(shot: Portrait, pose: tuple[float, float] | None = None) -> tuple[Frame, np.ndarray, np.ndarray]:
+    """The portrait, or the same scene with the camera at another `pose` (yaw, pitch in radians).
+
+    Returns:
+        The picture; its rotation (3, 3) from the head's axes to the camera's (both y up, z to the viewer); and how far
+        the head's middle lies right and up of the optical axis, in widths of the picture at the head.
+    """
     rng = np.random.default_rng([shot.seed, shot.number, 31])
     person = make_person(shot.seed + int(rng.integers(shot.people)))
     gaze = (rng.normal(0, 0.12), rng.normal(0, 0.06))
     act = Performance(draw_expression(rng), gaze=gaze, pose=relaxed_arms())
     spread = POSE_SPREAD[shot.layout]
-    yaw, pitch = (float(np.clip(rng.normal(0, s), -2 * s, 2 * s)) for s in spread)
+    drawn = tuple(float(np.clip(rng.normal(0, s), -2 * s, 2 * s)) for s in spread)
+    yaw, pitch = drawn if pose is None else pose
     size = (shot.resolution, shot.resolution)
     width = 0.25
     camera = orbit_camera(person.face_center, size, yaw, pitch, width / (2 * np.tan(FOV / 2)), width)

@@ -10,6 +10,10 @@ from likeness.render.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 
+OPAQUE = wp.constant(2.0**-30)
+"""Transmittance below which the planes behind are skipped: together they weigh less than a 64th of the last bit of an
+opacity of one."""
+
 
 @wp.func
 def texel(x: float, extent: float, count: int, inset: float):
@@ -51,6 +55,8 @@ def composite(
     far = float(0.0)
     covered = float(0.0)
     for p in range(count):
+        if through < OPAQUE:
+            break
         ahead = planes[p, 0] - eye[2]
         x = texel(eye[0] + ahead * slope_x, planes[p, 2], columns, inset)
         y = texel(eye[1] + ahead * slope_y, planes[p, 1], rows, inset)

@@ -25,3 +25,9 @@ def collection(tmp_path_factory):
         portraits.write_coefficients(path, angle=angle, trans=np.zeros(3), origin="painted")
     portraits.write_fail_list(folder / "ffhq16_deep3dface_coeffs", [])
     return folder
+
+
+@pytest.fixture(scope="session")
+def mediapipe_installed() -> None:
+    """Skips where MediaPipe is not installed."""
+    pytest.importorskip("mediapipe")

@@ -116,8 +116,33 @@ def test_inversion_recovers_a_sample_of_the_run_with_its_depth(run, tmp_path):
     write_image(config.photo, target.image[0], synthetic=True)
     invert(e_replace(config, style_steps=2, tuning_steps=1))
     assert {p.name for p in config.out.iterdir()} == {
-        "fitted.png", "parallax.html", "video_rgb_horizontal.mp4", "video_depth_horizontal.mp4"
+        "fitted.png", "parallax.html", "mesh.ply", "mesh.glb",
+        "video_rgb_horizontal.mp4", "video_depth_horizontal.mp4",
+        "video_rgb_vertical.mp4", "video_depth_vertical.mp4",
     }  # fmt: skip
+
+
+def test_inversion_cuts_out_a_photograph_and_measures_its_pose(run, mediapipe_installed, tmp_path):
+    import skimage.data
+
+    from likeness.media.image import from_uint8, write_image
+    from likeness.methods.gmpi.avatar import Avatar
+    from likeness.methods.gmpi.invert import InvertConfig, prepare
+
+    photo = from_uint8(skimage.data.astronaut())[:, :400]
+    write_image(tmp_path / "photo.png", photo, synthetic=False)
+    avatar = Avatar.from_run(run)
+    config = InvertConfig(photo=tmp_path / "photo.png", run=run, out=tmp_path)
+    target, posed = prepare(avatar, e_replace(config, align=True))
+    assert target.shape == (1, 3, 16, 16)
+    assert max(abs(posed.yaw), abs(posed.pitch)) < 0.3
+    assert posed.pitch != 0
+    write_image(tmp_path / "photo.png", photo.flip(-1), synthetic=False)
+    _, mirrored = prepare(avatar, e_replace(config, align=True))
+    assert mirrored.yaw == pytest.approx(-posed.yaw, abs=0.05)
+    assert mirrored.pitch == pytest.approx(posed.pitch, abs=0.05)
+    with pytest.raises(UserError, match="--align"):
+        prepare(avatar, config)
 
 
 def e_replace(config, **changes):

@@ -19,6 +19,7 @@ METHOD = Method(
         "import": f"{_HERE}.published:import_published",
         "invert": f"{_HERE}.invert:invert",
     },
+    commands={"extract portraits": f"{_HERE}.extract:extract_portraits"},
     compat=f"{_HERE}.compat:rewrite",
     demo=f"{_HERE}.demo:demo",
 )

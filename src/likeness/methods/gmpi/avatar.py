@@ -70,7 +70,6 @@ class Avatar:
         force_background: bool = True,
     ) -> MPI:
         """Multiplane images of z (N, z_dim) on planes (P, 3)."""
-        trained = self.scene.normalised(self.scene.plane_depths(self.config.planes))
         return self.generator(
             z,
             self.scene.normalised(planes[:, 0]).to(self.device),
@@ -79,8 +78,20 @@ class Avatar:
             noise=noise,
             chunk=chunk,
             force_background=force_background,
-            token_depths=trained.to(self.device) if self.config.variant == "tokens" else None,
+            token_depths=self._token_depths(),
         )
+
+    @torch.no_grad()
+    def mpi_of_styles(self, styles: Tensor, planes: Tensor, *, chunk: int | None, force_background: bool) -> MPI:
+        """Multiplane images of styles (N, num_ws, w_dim) on planes (P, 3)."""
+        depths = self.scene.normalised(planes[:, 0]).to(self.device)
+        return self.generator.from_styles(
+            styles, depths, chunk=chunk, force_background=force_background, token_depths=self._token_depths()
+        )
+
+    def _token_depths(self) -> Tensor | None:
+        trained = self.scene.normalised(self.scene.plane_depths(self.config.planes))
+        return trained.to(self.device) if self.config.variant == "tokens" else None
 
     @torch.no_grad()
     def view(self, mpi: MPI, planes: Tensor, yaw: Tensor, pitch: Tensor, size: int | None = None) -> Rendering:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from likeness.engine import IndexedBatches, permutation, sample
 from likeness.formats.portraits import Portraits, PoseLabel
-from likeness.methods.gmpi.scene import Scene, deep3d_to_world, eg3d_to_world, onto_sphere
+from likeness.methods.gmpi.scene import Scene, angles_of, deep3d_to_world, eg3d_to_world, onto_sphere
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,13 @@ def world_to_camera(labels: list[PoseLabel], scene: Scene) -> Tensor:
     angle = torch.from_numpy(np.stack([label.angle for label in labels]).astype(np.float32))  # type: ignore[misc]
     trans = torch.from_numpy(np.stack([label.trans for label in labels]).astype(np.float32))  # type: ignore[misc]
     return onto_sphere(deep3d_to_world(angle, trans, scene.radius), scene.radius)
+
+
+def pose_of(label: PoseLabel, scene: Scene) -> tuple[float, float]:
+    """Yaw and pitch in radians of the camera that a label means."""
+    matrix = world_to_camera([label], scene)[0]
+    yaw, pitch = angles_of(-(matrix[:3, :3].T @ matrix[:3, 3])[None], scene.radius)
+    return float(yaw), float(pitch)
 
 
 def portrait_batches(

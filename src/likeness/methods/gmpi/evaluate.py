@@ -19,13 +19,14 @@ from likeness.media.image import list_images, read_image, write_image
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.data import first_pictures
 from likeness.methods.gmpi.networks import TruncationCentre
+from likeness.methods.gmpi.truth import measure_truth
 from likeness.metrics.csim import cosine
 from likeness.metrics.depth import depth_error
 from likeness.metrics.fid import frechet_distance, kernel_distance
 from likeness.metrics.pose import angle_error
 from likeness.nets.stylegan2 import random_noise
 
-Task = Literal["fid_kid", "consistency", "geometry"]
+Task = Literal["fid_kid", "consistency", "geometry", "truth"]
 Embed = Callable[[Tensor], Tensor]
 """Pictures (N, 3, H, W) in [0, 1] -> features (N, D)."""
 GEOMETRY_SIZE = 224
@@ -41,9 +42,10 @@ class EvaluateConfig:
     out: Path
     """Folder to write."""
     task: Task = "fid_kid"
-    """fid_kid: single views. consistency: pairs of views. geometry: views with depth at 224 pixels."""
+    """fid_kid: single views. consistency: pairs of views. geometry: views with depth at 224 pixels. truth: portraits
+    of `likeness capture gmpi`, fitted as `likeness invert gmpi` does, against true depth, pose and other views."""
     n_imgs: int = 50_000
-    """Pictures (consistency, geometry: the protocol takes 1024)."""
+    """Pictures (consistency, geometry: the protocol takes 1024; truth: a few, each is fitted)."""
     nplanes: int = 96
     """Planes (the vanilla variant keeps its own number)."""
     truncation_psi: float = 1.0
@@ -62,6 +64,9 @@ class EvaluateConfig:
 def evaluate(config: EvaluateConfig) -> None:
     """Write what is missing of the pictures, then the measures that the given backbones allow."""
     avatar = Avatar.from_run(config.run)
+    if config.task == "truth":
+        measure_truth(avatar, config.out / "truth", config.n_imgs)
+        return
     folder = write_pictures(avatar, config)
     if config.task == "geometry":
         if config.faces is not None:

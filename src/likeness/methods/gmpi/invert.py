@@ -4,7 +4,7 @@ Source: Roich et al., "Pivotal Tuning for Latent-based Editing of Real Images", 
 """
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,14 +14,23 @@ import tyro
 from torch import Tensor
 
 from likeness.errors import UserError
+from likeness.formats.portraits import PoseLabel
 from likeness.media.image import read_image, write_image
 from likeness.methods.gmpi.animate import write_sweep
 from likeness.methods.gmpi.avatar import Avatar
+from likeness.methods.gmpi.data import pose_of
+from likeness.methods.gmpi.extract import portrait, pose_of_landmarks
+from likeness.methods.gmpi.mesh import mesh_of_layers, volume_planes, write_mesh
 from likeness.methods.gmpi.networks import MPI, MPIGenerator
 from likeness.methods.gmpi.page import write_page
+from likeness.perception.faces import MediaPipeFaces
 from likeness.render.multiplane import render
 
 MEAN_STYLES = 1000
+MESH_CHUNK = 64
+"""Planes a pass when the mesh's volume is made."""
+ALIGNED_SIDE = 256
+"""Side of the cut-out portrait, at least: the picture that is fitted is made of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +43,12 @@ class InvertConfig:
     """Run of stage gmpi."""
     out: Path
     """Folder to write."""
+    align: bool = False
+    """Find the face and cut it out as the training pictures are, instead of taking the photograph as it is."""
     yaw: float = 0.0
-    """The photograph's yaw in radians, positive where the camera stands to the right."""
+    """The photograph's yaw in radians, positive where the camera stands to the right. Measured with `--align`."""
     pitch: float = 0.0
-    """The photograph's pitch in radians, positive where the camera stands above."""
+    """The photograph's pitch in radians, positive where the camera stands above. Measured with `--align`."""
     space: Literal["w", "w+"] = "w+"
     """One style for all layers, or one a layer."""
     style_steps: int = 300
@@ -69,24 +80,48 @@ class Inversion:
 
 
 def invert(config: InvertConfig) -> None:
-    """Write fitted.png, video_rgb_horizontal.mp4, video_depth_horizontal.mp4 and parallax.html."""
+    """Write fitted.png, video_rgb_*.mp4 and video_depth_*.mp4, parallax.html, mesh.ply and mesh.glb."""
     avatar = Avatar.from_run(config.run)
-    photo = read_image(config.photo)
-    if photo.shape[1] != photo.shape[2]:
-        raise UserError(
-            f"is {photo.shape[2]}x{photo.shape[1]}, expected a square aligned portrait: crop it first",
-            path=config.photo,
-        )
-    side = avatar.config.resolution
-    target = F.interpolate(photo[None], (side, side), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    target, config = prepare(avatar, config)
     found = fit(avatar, target, config)
     fitted = Avatar(avatar.config, found.generator)
     angles = torch.tensor([config.yaw]), torch.tensor([config.pitch])
     image = fitted.view(found.mpi, found.planes, *angles).image[0]
     write_image(config.out / "fitted.png", image.cpu(), synthetic=True)
     write_sweep(config.out, fitted, found.mpi, found.planes, "horizontal")
+    write_sweep(config.out, fitted, found.mpi, found.planes, "vertical")
     write_page(config.out / "parallax.html", found.mpi, found.planes, avatar.scene)
+    layers = fitted.mpi_of_styles(found.styles, volume_planes(fitted), chunk=MESH_CHUNK, force_background=False)
+    mesh = mesh_of_layers(fitted, layers)
+    for suffix in ("ply", "glb"):
+        write_mesh(config.out / f"mesh.{suffix}", mesh)
     print(f"{config.out}: {found.psnr_style:.1f} dB by the style alone, {found.psnr:.1f} dB after tuning")
+
+
+def prepare(avatar: Avatar, config: InvertConfig) -> tuple[Tensor, InvertConfig]:
+    """The portrait (1, 3, R, R) in [0, 1] to fit, and the configuration with its pose.
+
+    Raises:
+        UserError: it is not square, or to be aligned and without a face.
+    """
+    side = avatar.config.resolution
+    if config.align:
+        picture, points = portrait(config.photo, max(side, ALIGNED_SIDE), False, False, MediaPipeFaces())
+        assert points is not None  # only pictures that are aligned already may be without a face
+        angle, trans = pose_of_landmarks(points, max(side, ALIGNED_SIDE))
+        yaw, pitch = pose_of(PoseLabel(angle=angle, trans=trans), avatar.scene)
+        config = replace(config, yaw=yaw, pitch=pitch)
+        photo = torch.from_numpy(picture).movedim(-1, 0).float() / 255
+        print(f"the head is seen from yaw {yaw:.2f}, pitch {pitch:.2f}")
+    else:
+        photo = read_image(config.photo)
+    if photo.shape[1] != photo.shape[2]:
+        raise UserError(
+            f"is {photo.shape[2]}x{photo.shape[1]}, expected a square aligned portrait: pass --align to cut it out",
+            path=config.photo,
+        )
+    target = F.interpolate(photo[None], (side, side), mode="bicubic", antialias=True, align_corners=False)
+    return target.clamp(0, 1), config
 
 
 def fit(avatar: Avatar, target: Tensor, config: InvertConfig) -> Inversion:

@@ -7,9 +7,11 @@ import mcubes
 import numpy as np
 import torch
 import trimesh
+from torch import Tensor
 
 from likeness.files import atomic_path
 from likeness.methods.gmpi.avatar import Avatar
+from likeness.methods.gmpi.networks import MPI
 
 Smoothing = Literal["auto", "constrained", "gaussian"]
 LEVEL = 0.01
@@ -32,23 +34,31 @@ def surface(
 def mesh_of(
     avatar: Avatar, seed: int, *, psi: float = 1.0, chunk: int | None = 64, smoothing: Smoothing = "auto"
 ) -> trimesh.Trimesh:
-    """The coloured surface of a seed, in scene units.
+    """The coloured surface of a seed, in scene units; the background plane is left as the network made it."""
+    planes = volume_planes(avatar)
+    mpi = avatar.mpi(avatar.z(seed), planes, psi=psi, chunk=chunk, force_background=False)
+    return mesh_of_layers(avatar, mpi, smoothing)
 
-    As many uniformly spaced planes as make the voxels cubes; the background plane is left as the network made it, and
-    empty planes in front fill the volume up to a cube.
+
+def volume_planes(avatar: Avatar) -> Tensor:
+    """(P, 3) as many uniformly spaced planes as make the voxels cubes."""
+    scene = avatar.scene
+    if avatar.config.variant == "vanilla":
+        return scene.planes(avatar.config.planes, "uniform")
+    return scene.planes(max(2, _depth_voxels(avatar)), "uniform")
+
+
+def mesh_of_layers(avatar: Avatar, mpi: MPI, smoothing: Smoothing = "auto") -> trimesh.Trimesh:
+    """The coloured surface of one multiplane image on `volume_planes`, in scene units.
+
+    Empty planes in front fill the volume up to a cube.
     """
     scene, resolution = avatar.scene, avatar.config.resolution
     width = float(scene.planes(2)[0, 2])
-    if avatar.config.variant == "vanilla":
-        count = avatar.config.planes
-    else:
-        count = max(2, int(min(1.0, (scene.far - scene.near) / width) * resolution))
-    planes = scene.planes(count, "uniform")
-    mpi = avatar.mpi(avatar.z(seed), planes, psi=psi, chunk=chunk, force_background=False)
     alpha = mpi.alpha[0].cpu().numpy()
     if avatar.config.variant == "vanilla":
-        wanted = max(count, int(min(1.0, (scene.far - scene.near) / width) * resolution))
-        alpha = np.repeat(alpha, -(-wanted // count), axis=0)[:resolution]
+        wanted = max(len(alpha), _depth_voxels(avatar))
+        alpha = np.repeat(alpha, -(-wanted // len(alpha)), axis=0)[:resolution]
     volume = np.concatenate([np.zeros((resolution - len(alpha), resolution, resolution), np.float32), alpha])
     lower = np.array([-width / 2, -width / 2, scene.far - width])
     upper = np.array([width / 2, width / 2, scene.far])
@@ -57,6 +67,12 @@ def mesh_of(
     grid = torch.from_numpy(vertices[:, :2] / (width / 2)).float().reshape(1, -1, 1, 2)
     seen = torch.nn.functional.grid_sample(mpi.foreground.cpu(), grid, align_corners=True)[0, :, :, 0].T
     return trimesh.Trimesh(vertices, faces, vertex_colors=(seen.numpy() * 255).round().astype(np.uint8), process=False)
+
+
+def _depth_voxels(avatar: Avatar) -> int:
+    scene = avatar.scene
+    width = float(scene.planes(2)[0, 2])
+    return int(min(1.0, (scene.far - scene.near) / width) * avatar.config.resolution)
 
 
 def write_mesh(path: str | Path, mesh: trimesh.Trimesh) -> None:
