@@ -16,6 +16,7 @@ from likeness.methods.depthnet.photo import Background, FacePhoto, open_photo, w
 from likeness.methods.depthnet.published import load_generator
 from likeness.perception.faces import MediaPipeFaces
 from likeness.perception.protocols import FaceTracker
+from likeness.render.face_warp import estimate_view_depth
 
 RATE = 24
 """Frames a second of the videos."""
@@ -110,20 +111,22 @@ def turn_frames(
         UserError: `turn` is `landmarks` and the landmarks' depth is not known.
     """
     own, _ = turning.predict(generator, photo.points, photo.points[None])
-    depth = own[0]
+    depth = own[0] if turn == "source" else photo.depth
+    if depth is None:
+        raise UserError("turning the landmarks needs their depth: give a third column, or leave out --source-kpts")
+    solid = np.concatenate([photo.points, depth[:, None]], axis=1)
+    centre = solid.mean(axis=0)
+    # Depth along the view comes from the turn itself: a model trained without a critic knows no sign of depth.
+    moved = [(solid - centre) @ turning.rotation(axis, angle).T + centre for angle in angles]
     if turn == "source":
-        middle = np.array([*photo.points.mean(axis=0), depth.mean()])
-        pivots = {"face": middle, "corner": np.zeros(3)}
+        pivots = {"face": centre, "corner": np.zeros(3)}
         moves = [(depth, turning.turn_about(axis, angle, pivots[pivot])) for angle in angles]
     else:
-        if photo.depth is None:
-            raise UserError("turning the landmarks needs their depth: give a third column, or leave out --source-kpts")
-        solid = np.concatenate([photo.points, photo.depth[:, None]], axis=1)
-        centre = solid.mean(axis=0)
-        aims = np.stack([((solid - centre) @ turning.rotation(axis, angle).T + centre)[:, :2] for angle in angles])
+        aims = np.stack([points[:, :2] for points in moved])
         moves = list(zip(*turning.predict(generator, photo.points, aims)))
-    for depths, affine in moves:
-        yield warp_photo(photo, depths, affine, background=background, depth_buffer=depth_buffer)
+    for (depths, affine), points in zip(moves, moved):
+        view = points[:, 2] if depth_buffer else None
+        yield warp_photo(photo, depths, affine, background=background, view_depth=view)
 
 
 def repose(
@@ -143,7 +146,7 @@ def repose(
         affine[0],
         onto=target if onto_target else None,
         background=background,
-        depth_buffer=depth_buffer,
+        view_depth=estimate_view_depth(source.points, depth[0], affine[0]) if depth_buffer else None,
     )
 
 

@@ -13,7 +13,7 @@ from likeness.methods.depthnet.overlay import composite
 from likeness.methods.depthnet.turning import pixel_affine
 from likeness.perception.faces import find_face
 from likeness.perception.protocols import FaceTracker
-from likeness.render.face_warp import estimate_view_depth, warp_face
+from likeness.render.face_warp import warp_face
 
 SIDE = 1.6
 """Side of the square, in the larger side of the box around the 66 landmarks; its centre is the box's."""
@@ -86,7 +86,7 @@ def warp_photo(
     *,
     onto: FacePhoto | None = None,
     background: Background = "photo",
-    depth_buffer: bool = False,
+    view_depth: np.ndarray | None = None,
 ) -> np.ndarray:
     """Move the face of `source` and paste it into its own photograph, or into that of `onto`.
 
@@ -94,7 +94,8 @@ def warp_photo(
         depth: (66,) and affine (2, 4): in sides of the square, as a generator gives them.
         onto: another photograph whose square takes the face.
         background: what surrounds the face.
-        depth_buffer: show the nearest triangle instead of the last painted.
+        view_depth: (66,) depth along the view after the move, larger is farther; given, the nearest triangle is shown
+            instead of the one painted last.
 
     Returns:
         (H, W, 3) uint8 of the photograph pasted into.
@@ -106,7 +107,7 @@ def warp_photo(
     keypoints = to_68(source.points) * base.side
     depth_68 = to_68(depth[:, None])[:, 0]
     matrix = pixel_affine(affine, base.side, base.side)
-    view = estimate_view_depth(keypoints, depth_68, matrix) if depth_buffer else None
+    view = None if view_depth is None else to_68(view_depth[:, None])[:, 0]
     seen = warp_face(texture, keypoints, depth_68, matrix, view_depth=view)
     image, coverage = seen.image, seen.coverage
     pasted = composite(image, base.crop, coverage, FEATHER * base.side)
