@@ -20,7 +20,7 @@ from likeness.files import atomic_path, require_free_space, write_text
 _STATE = re.compile(r"^(\d+)(?:-(\d+))?_state\.pth$")
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Tag:
     """Which moment of a run a checkpoint is: after `epoch` epochs, or within that epoch after `update` updates."""
 

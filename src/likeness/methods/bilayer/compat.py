@@ -27,7 +27,7 @@ RENAMED = {
 SAME = frozenset(
     """experiment_dir experiment_name data_root general_data_root batch_size image_size init_experiment_dir
     save_dataset_filenames unfreeze_texture_generator_last_layers unfreeze_inference_generator_last_layers
-    save_initial_test_before_training calc_stats stats_calc_iters num_visuals num_source_frames num_target_frames
+    calc_stats stats_calc_iters num_visuals num_source_frames num_target_frames
     mask_source_and_target cutoff_shirt stickmen_thickness adam_beta1 bn_momentum adv_pred_type adv_loss_weight
     fem_loss_type fem_loss_weight pix_loss_type seg_loss_type wpr_loss_weight wpr_loss_weight_decay
     wpr_loss_decay_schedule abs_min_yaw abs_max_yaw
@@ -64,6 +64,7 @@ FIXED = {
     "losses_train": "a loss is left out by weight 0",
     "losses_test": "see `likeness evaluate bilayer`",
     "metrics": "see `likeness evaluate bilayer`",
+    "save_initial_test_before_training": "the first validation follows the first epoch",
     "runner_name": "there is one training loop",
     "images_log_rate": "pictures follow --visuals-every",
     "visual_freq": "pictures follow --visuals-every",

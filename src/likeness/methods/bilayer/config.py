@@ -129,8 +129,6 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     """How many batches at most."""
     num_visuals: int = 32
     """Rows of the picture grids."""
-    save_initial_test_before_training: bool = False
-    """Validate once before the first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
