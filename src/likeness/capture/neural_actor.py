@@ -56,7 +56,7 @@ class NeuralActorCapture(CaptureConfig):
     size: int | None = None
     """Side of the pictures (128, 256, 512)."""
     texture: int | None = None
-    """Side of texture and normal maps (256, 512, 512)."""
+    """Side of texture and normal maps (128, 512, 512)."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def capture_neural_actor(config: NeuralActorCapture) -> None:
     }
     cameras = chosen(config.cameras, config.preset, 4, 8, 11)
     size = chosen(config.size, config.preset, 128, 256, 512)
-    texture = chosen(config.texture, config.preset, 256, 512, 512)
+    texture = chosen(config.texture, config.preset, 128, 512, 512)
     claim(
         config,
         "neural_actor",

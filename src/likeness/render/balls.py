@@ -29,7 +29,7 @@ def ball_bounds(origin: Tensor, directions: Tensor, centres: Tensor, radius: flo
     corners = [as_array(each, wp.vec3) for each in (lower, upper)]
     launch(enclose, len(offsets), [as_array(offsets, wp.vec3), float(radius), *corners], offsets.device)
     with in_torch_order(offsets.device):
-        tree = wp.Bvh(wp.from_torch(lower, dtype=wp.vec3), wp.from_torch(upper, dtype=wp.vec3))
+        tree = wp.Bvh(wp.from_torch(lower, dtype=wp.vec3), wp.from_torch(upper, dtype=wp.vec3))  # type: ignore[arg-type]
     reach = float(offsets.norm(dim=-1).max()) + 2 * float(radius)
     arguments = [tree.id, as_array(offsets, wp.vec3), as_array(directions, wp.vec3), float(radius) ** 2, reach]
     arguments += [as_array(near, wp.float32), as_array(far, wp.float32)]
