@@ -44,31 +44,43 @@ class ActorFrame:
     """In the order of the cameras."""
 
 
-def read_body(folder: Path, tpose: bool = True) -> BodyModel:
-    """Read mesh, uv, weights and, with `tpose`, the canonical pose where `transform_tpose.json` is there.
+@dataclass(frozen=True)
+class BodyFiles:
+    """Where a body's files lie; None is the usual name in the actor's folder."""
+
+    mesh: Path | None = None
+    """canonical.obj."""
+    texuv: Path | None = None
+    """uvmapping.obj."""
+    weights: Path | None = None
+    """skinning_weight.txt."""
+    tpose: Path | None = None
+    """transform_tpose.json."""
+
+
+def read_body(folder: Path, tpose: bool = True, files: BodyFiles = BodyFiles()) -> BodyModel:
+    """Read mesh, uv, weights and, with `tpose`, the canonical pose where its file is there.
 
     Raises:
         UserError: a file is absent, or their lengths do not fit each other.
     """
-    vertices, faces = read_obj(folder / "canonical.obj", "canonical.obj")
-    uv, uv_faces = read_uv(folder / "uvmapping.obj")
+    mesh, texuv = files.mesh or folder / "canonical.obj", files.texuv or folder / "uvmapping.obj"
+    table, tpose_file = files.weights or folder / "skinning_weight.txt", files.tpose or folder / "transform_tpose.json"
+    vertices, faces = read_obj(mesh)
+    uv, uv_faces = read_uv(texuv)
     if len(uv_faces) != len(faces):
         raise UserError(
-            f"has {len(uv_faces)} faces, canonical.obj has {len(faces)}: face k of one must be face k of the other",
-            path=folder / "uvmapping.obj",
+            f"has {len(uv_faces)} faces, {mesh.name} has {len(faces)}: face k of one must be face k of the other",
+            path=texuv,
         )
-    path = folder / "skinning_weight.txt"
-    weights = _numbers(path)
+    weights = _numbers(table)
     if weights.ndim != 2 or len(weights) != len(vertices):
-        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=path)
+        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=table)
     canonical = None
-    if tpose and (folder / "transform_tpose.json").is_file():
-        canonical = _bones(_json(folder / "transform_tpose.json"), folder / "transform_tpose.json")
+    if tpose and (files.tpose is not None or tpose_file.is_file()):
+        canonical = _bones(_json(tpose_file), tpose_file)
         if len(canonical) != weights.shape[1]:
-            raise UserError(
-                f"has {len(canonical)} joints, skinning_weight.txt has {weights.shape[1]}",
-                path=folder / "transform_tpose.json",
-            )
+            raise UserError(f"has {len(canonical)} joints, {table.name} has {weights.shape[1]}", path=tpose_file)
     return BodyModel(vertices, faces, uv[uv_faces], torch.from_numpy(weights).float(), canonical)
 
 
@@ -197,7 +209,7 @@ def read_frames(folder: Path) -> list[ActorFrame]:
     return frames
 
 
-def read_obj(path: Path, name: str) -> tuple[Tensor, Tensor]:
+def read_obj(path: Path) -> tuple[Tensor, Tensor]:
     """Vertices (V, 3) and triangles (F, 3) of an OBJ file."""
     vertices, faces = [], []
     for line in _lines(path):
