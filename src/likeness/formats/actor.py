@@ -78,10 +78,15 @@ def read_body(folder: Path, tpose: bool = True, files: BodyFiles = BodyFiles()) 
         raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=table)
     canonical = None
     if tpose and (files.tpose is not None or tpose_file.is_file()):
-        canonical = _bones(_json(tpose_file), tpose_file)
+        canonical = read_canonical_bones(tpose_file)
         if len(canonical) != weights.shape[1]:
             raise UserError(f"has {len(canonical)} joints, {table.name} has {weights.shape[1]}", path=tpose_file)
     return BodyModel(vertices, faces, uv[uv_faces], torch.from_numpy(weights).float(), canonical)
+
+
+def read_canonical_bones(path: Path) -> Tensor:
+    """(J, 4, 4) from the rest pose to the canonical one, of a `transform_tpose.json`."""
+    return _bones(_json(path), path)
 
 
 def write_body(folder: Path, model: BodyModel, uv: Tensor, uv_faces: Tensor) -> None:

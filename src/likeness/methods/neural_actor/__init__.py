@@ -13,6 +13,7 @@ METHOD = Method(
     },
     verbs={
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "import": f"{_HERE}.import_run:import_published",
     },
     compat=f"{_HERE}.compat:rewrite",
 )
