@@ -21,6 +21,7 @@ from likeness.geometry.body import BodyModel, Pose
 INTRINSIC_FOLDERS = ("intrinsic", "intrinisc", "intrinsics")
 INTRINSIC_FILES = ("intrinsic.txt", "intrinsics.txt")
 PICTURES = ("*.png", "*.jpg", "*.jpeg")
+BODY_FILES = ("canonical.obj", "uvmapping.obj", "skinning_weight.txt", "transform_tpose.json")
 
 
 @dataclass(frozen=True)

@@ -62,14 +62,16 @@ def test_NA15_published_training_line_is_the_preset_paper(capsys):
     assert "never applies it" in told
 
 
-SECTION_9_TRAIN = """user-dir task arch no-sampling-at-reader no-preload load-video-dataset num-workers broadcast-buffers train-
-views valid-views view-resolution valid-view-resolution subsample-valid subsample-train mesh weights texuv
-new-tpose min-dis-eps use-local-coordinate additional-deform texture-layers texture-to-deformation use-
-texture-encoder fixed-num-samples inputs-to-texture inputs-to-density transparent-background background-stop-
-gradient discrete-regularization color-weight alpha-weight criterion optimizer adam-betas lr-scheduler decay-
-steps lr warmup-updates clip-norm decay-rate save-interval-updates max-update virtual-epoch-steps save-
-interval keep-interval-updates keep-last-epochs no-epoch-checkpoints batch-size view-per-batch pixel-per-view
-chunk-size log-interval log-format tensorboard-logdir save-dir seed""".split()
+SECTION_9_TRAIN = """user-dir task arch no-sampling-at-reader no-preload load-video-dataset num-workers
+broadcast-buffers train-views valid-views view-resolution valid-view-resolution subsample-valid
+subsample-train mesh weights texuv new-tpose min-dis-eps use-local-coordinate additional-deform
+texture-layers texture-to-deformation use-texture-encoder fixed-num-samples inputs-to-texture
+inputs-to-density transparent-background background-stop-gradient discrete-regularization
+color-weight alpha-weight criterion optimizer adam-betas lr-scheduler decay-steps lr
+warmup-updates clip-norm decay-rate save-interval-updates max-update virtual-epoch-steps
+save-interval keep-interval-updates keep-last-epochs no-epoch-checkpoints batch-size
+view-per-batch pixel-per-view chunk-size log-interval log-format tensorboard-logdir save-dir
+seed""".split()
 SECTION_9_RENDER = """path render-beam render-resolution render-angular-speed render-num-frames render-path-style
 render-path-args render-at-vector render-up-vector render-output render-output-types render-save-fps
 render-combine-output render-camera-poses render-camera-intrinsics render-views render-maximum-frames start-end

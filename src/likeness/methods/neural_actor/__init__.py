@@ -15,5 +15,8 @@ METHOD = Method(
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
         "import": f"{_HERE}.import_run:import_published",
     },
+    commands={
+        "extract actor": f"{_HERE}.extract:extract_actor",
+    },
     compat=f"{_HERE}.compat:rewrite",
 )

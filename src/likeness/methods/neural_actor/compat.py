@@ -26,9 +26,24 @@ def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
         return _told(verb, ["--stage", "texture", *_translated(TEXTURE_TRAIN, arguments, ours)])
     if verb == "train" and _is_originals(arguments, _own_flags(PRESETS["paper"])):
         return _told(verb, ["--stage", "renderer", *_translated(TRAIN, arguments, _own_flags(PRESETS["paper"]))])
+    if verb == "extract actor" and "-i" in arguments:
+        return _extraction(arguments)
     if verb in TABLES and _names(arguments) & ORIGINALS[verb]:
         return _told(verb, _translated(TABLES[verb], arguments, None))
     return list(arguments)
+
+
+def _extraction(arguments: Sequence[str]) -> list[str]:
+    """`run_ffmpeg_uncompress.py -i SPLIT [-o OUT] [-c c0,c1] [-f f0,f1]`."""
+    pairs = dict(zip(arguments[::2], arguments[1::2]))
+    unknown = [flag for flag in pairs if flag not in ("-i", "-o", "-c", "-f")]
+    if unknown or len(arguments) % 2:
+        raise UserError(f"expected -i SPLIT [-o OUT] [-c c0,c1] [-f f0,f1], found {shlex.join(arguments)}")
+    words = [pairs["-i"], pairs.get("-o", pairs["-i"])]
+    for flag, ours in (("-f", "--frames"), ("-c", "--cameras")):
+        words += [ours, pairs[flag]] if flag in pairs else []
+    print(f"likeness extract actor {shlex.join(words)}")
+    return words
 
 
 def _told(verb: str, words: list[str]) -> list[str]:
