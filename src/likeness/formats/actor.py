@@ -193,8 +193,10 @@ def read_intrinsics(path: Path) -> Tensor:
     return torch.from_numpy(matrix).float()
 
 
-def read_frames(folder: Path) -> list[ActorFrame]:
+def read_frames(folder: Path, maps: bool = True) -> list[ActorFrame]:
     """Pair transforms, textures, normals and pictures: by position, and by the transform's stem for pictures.
+
+    Without `maps` textures and normals are left out, whose writing may not be finished.
 
     Raises:
         UserError: no transforms, or fewer textures than transforms.
@@ -204,7 +206,8 @@ def read_frames(folder: Path) -> list[ActorFrame]:
         raise UserError("holds no transform/*.json", path=folder)
     columns: dict[str, list[Path | None]] = {}
     for name in ("tex", "normal"):
-        files: list[Path | None] = [*sorted(path for kind in PICTURES for path in (folder / name).glob(kind))]
+        kinds = PICTURES if maps else ()
+        files: list[Path | None] = [*sorted(path for kind in kinds for path in (folder / name).glob(kind))]
         if files and len(files) < len(transforms):
             raise UserError(f"holds {len(files)} pictures for {len(transforms)} transforms", path=folder / name)
         columns[name] = files or [None] * len(transforms)

@@ -17,6 +17,8 @@ METHOD = Method(
     },
     commands={
         "extract actor": f"{_HERE}.extract:extract_actor",
+        "extract normals": f"{_HERE}.extract_maps:extract_normals",
+        "extract textures": f"{_HERE}.extract_maps:extract_textures",
     },
     compat=f"{_HERE}.compat:rewrite",
 )
