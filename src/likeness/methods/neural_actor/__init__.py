@@ -15,4 +15,12 @@ METHOD = Method(
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
         "infer": f"{_HERE}.vid2vid.infer:infer",
     },
+        "import": f"{_HERE}.import_run:import_published",
+    },
+    commands={
+        "extract actor": f"{_HERE}.extract:extract_actor",
+        "extract normals": f"{_HERE}.extract_maps:extract_normals",
+        "extract textures": f"{_HERE}.extract_maps:extract_textures",
+    },
+    compat=f"{_HERE}.compat:rewrite",
 )

@@ -1,5 +1,7 @@
 """The neural renderer as a stage of the engine."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,12 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def __init__(self, config: RendererConfig):
         super().__init__(config)
         self.folder = ActorFolder(config.data, config.view_resolution, config.network.background)
-        self.networks = {"renderer": ActorNetwork(read_body(config.data, config.new_tpose), config.network)}
+        self.valid_folder = ActorFolder(
+            config.data, config.valid_view_resolution or config.view_resolution, config.network.background
+        )
+        self.networks = {
+            "renderer": ActorNetwork(read_body(config.data, config.new_tpose, config.body), config.network)
+        }
 
     @property
     def renderer(self) -> ActorNetwork:
@@ -37,7 +44,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         config = self.config
         return {
             "renderer": OptimizerSpec(
-                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr),
+                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr, betas=config.adam_betas),
                 networks=("renderer",),
                 schedule=lambda n: learning_rate_factor(
                     n, config.warmup_updates, config.decay_steps, config.decay_rate
@@ -47,7 +54,8 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
 
     def updates(self) -> dict[str, UpdateSpec]:
         weights = {"color": self.config.color_weight, "alpha": self.config.alpha_weight}
-        return {"renderer": UpdateSpec(("renderer",), weights=weights)}
+        # An infinite limit changes no gradient but has its norm logged.
+        return {"renderer": UpdateSpec(("renderer",), weights=weights, clip_norm=self.config.clip_norm or math.inf)}
 
     def frames(self, every: int) -> list[int]:
         """Frames of the configured range, every so many."""
@@ -73,7 +81,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
                 world=world,
             )
         views = parse_views(config.valid_views, "valid_views")
-        return ValidationFrames(self.folder, self.frames(config.subsample_valid), views, rank, world)
+        return ValidationFrames(self.valid_folder, self.frames(config.subsample_valid), views, rank, world)
 
     def initialise(self, ctx: Context) -> None:
         encoder = self.renderer.encoder.texture_encoder
@@ -139,7 +147,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         texture_map = network.encoder.texture_map(batch.texture)
         bounds = bound_rays(body, batch.origins[0], batch.directions[0], self.config.render.min_dis_eps)
         seen = self.render_pixels(body, texture_map, batch.origins[0], batch.directions[0], bounds)
-        shape = (*self.config.view_resolution, 3)
+        shape = (*batch.size.tolist(), 3)
         ours, truth = (
             ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (seen.color, batch.target[0])
         )
