@@ -11,5 +11,8 @@ METHOD = Method(
         "renderer": StageEntry(f"{_HERE}.method:RendererStage", f"{_HERE}.config:PRESETS"),
         "texture": StageEntry(f"{_HERE}.vid2vid.method:TextureStage", f"{_HERE}.vid2vid.config:PRESETS"),
     },
-    verbs={"capture": "likeness.capture.neural_actor:capture_neural_actor"},
+    verbs={
+        "animate": f"{_HERE}.animate:animate",
+        "capture": "likeness.capture.neural_actor:capture_neural_actor",
+    },
 )
