@@ -179,6 +179,29 @@ def write_cameras(folder: Path, cameras: list[ActorCamera]) -> None:
             write_text(folder / name / f"{index:04d}.txt", text)
 
 
+def read_camera_poses(path: Path) -> Tensor:
+    """Read (N, 4, 4) camera-to-world poses of a camera path.
+
+    `path` is a text file of one pose a line (16 or 12 numbers), or a folder of one 4 x 4 or 3 x 4 file each, sorted by
+    name; a folder called `extrinsic` holds world-to-camera matrices, any other camera-to-world.
+
+    Raises:
+        UserError: absent, empty, or a matrix that is not rigid.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.txt"))
+        if not files:
+            raise UserError("holds no camera: expected one .txt a pose", path=path)
+        matrices = torch.stack([_rigid(file) for file in files])
+        return torch.linalg.inv(matrices) if path.name == "extrinsic" else matrices
+    rows = _numbers(path)
+    if rows.ndim != 2 or rows.shape[1] not in (12, 16):
+        raise UserError(
+            f"has rows of {rows.shape[-1]} numbers, expected 16: one camera-to-world pose a line", path=path
+        )
+    return torch.stack([_as_rigid(row, path) for row in rows])
+
+
 def read_intrinsics(path: Path) -> Tensor:
     """Read (3, 3) intrinsics from a 3x3, 4x4 or 1x16 matrix, or from one line `f cx cy _`."""
     values = _numbers(path).reshape(-1)
@@ -281,6 +304,10 @@ def _rigid(path: Path) -> Tensor:
     values = _numbers(path).reshape(-1)
     if values.size not in (12, 16):
         raise UserError(f"has {values.size} numbers, expected a 3x4 or 4x4 matrix", path=path)
+    return _as_rigid(values, path)
+
+
+def _as_rigid(values: np.ndarray, path: Path) -> Tensor:
     matrix = np.eye(4)
     matrix[:3] = values[:12].reshape(3, 4)
     rotation = matrix[:3, :3]

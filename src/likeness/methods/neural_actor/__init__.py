@@ -12,15 +12,16 @@ METHOD = Method(
         "texture": StageEntry(f"{_HERE}.vid2vid.method:TextureStage", f"{_HERE}.vid2vid.config:PRESETS"),
     },
     verbs={
+        "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
-        "infer": f"{_HERE}.vid2vid.infer:infer",
-    },
         "import": f"{_HERE}.import_run:import_published",
+        "infer": f"{_HERE}.vid2vid.infer:infer",
     },
     commands={
         "extract actor": f"{_HERE}.extract:extract_actor",
         "extract normals": f"{_HERE}.extract_maps:extract_normals",
         "extract textures": f"{_HERE}.extract_maps:extract_textures",
+        "prove actor": f"{_HERE}.proof:prove",
     },
     compat=f"{_HERE}.compat:rewrite",
 )

@@ -70,7 +70,10 @@ def renderer_of(content: Mapping[str, Any], path: str | Path, canonical_bones: T
     body = BodyModel(vertices, faces, face_uv, weights, canonical_bones)
     network = ActorNetwork(body, renderer_config(state, recorded_flags(content)))
     # No output depends on the trunk's deepest level unless five are read, so a file may do without it.
-    unused = {key: v for key, v in network.state_dict().items() if ".layer4." in key and key not in state}
+    own = (".layer4.", "encoder.canonical_bones")
+    unused = {
+        key: v for key, v in network.state_dict().items() if any(part in key for part in own) and key not in state
+    }
     load_weights(network, state | unused, path)
     return network.eval()
 

@@ -83,7 +83,8 @@ class Encoder(nn.Module):
         for name in ("face_uv", "weights", "vertices", "faces"):
             self.register_buffer(name, getattr(model, name))
         self.canonical_bones: Tensor | None
-        self.register_buffer("canonical_bones", model.canonical_bones, persistent=False)
+        # Beside the published keys: a checkpoint is to render without the folder that it was trained on.
+        self.register_buffer("canonical_bones", model.canonical_bones)
         self.texture_encoder = None
         self.texture_channels = 3
         if config.use_texture_encoder:
@@ -152,15 +153,24 @@ class ActorNetwork(nn.Module):
             train_background=not config.background_stop_gradient,
         )
 
-    def pose_body(self, pose: Pose) -> PosedBody:
-        """Pose the mesh by linear blend skinning."""
+    def pose_body(self, pose: Pose, shape: Tensor | None = None) -> PosedBody:
+        """Pose the mesh by linear blend skinning.
+
+        Args:
+            shape: (V, 3) another rest shape of the same mesh. Its surface takes the place of the trained one: points
+                keep their offset from it on the way to the canonical pose.
+        """
         encoder = self.encoder
         posed = blend_transforms(encoder.weights, pose.bones)
         rest = torch.eye(4, device=posed.device).expand_as(pose.bones)
         target = rest if encoder.canonical_bones is None else encoder.canonical_bones
         canonical = blend_transforms(encoder.weights, target)
-        vertices = apply_transforms(posed, encoder.vertices)
-        return PosedBody(pose, vertices, posed[:, :3], canonical[:, :3])
+        vertices = apply_transforms(posed, encoder.vertices if shape is None else shape)
+        canonical = canonical[:, :3]
+        if shape is not None:
+            moved = canonical[..., :3] @ (encoder.vertices - shape).unsqueeze(-1)
+            canonical = torch.cat([canonical[..., :3], canonical[..., 3:] + moved], dim=-1)
+        return PosedBody(pose, vertices, posed[:, :3], canonical)
 
     def locate(self, body: PosedBody, points: Tensor, faces: Tensor) -> Located:
         """Bring world points (N, 3), whose nearest faces are `faces` (N,), to the canonical pose."""
