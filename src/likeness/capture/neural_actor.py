@@ -57,6 +57,9 @@ class NeuralActorCapture(CaptureConfig):
     """Side of the pictures (128, 256, 512)."""
     texture: int | None = None
     """Side of texture and normal maps (128, 512, 512)."""
+    maps: bool = True
+    """Write exact texture and normal maps; without them `likeness extract textures` and `normals` make them, as of
+    one's own footage."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Moment:
     cameras: int
     size: int
     texture: int
+    with_maps: bool = True
 
     @property
     def folder(self) -> Path:
@@ -114,9 +118,10 @@ def capture_neural_actor(config: NeuralActorCapture) -> None:
         cameras=cameras,
         size=size,
         texture=texture,
+        maps=config.maps,
     )
     moments = [
-        Moment(config.out, config.seed, split, number, count, cameras, size, texture)
+        Moment(config.out, config.seed, split, number, count, cameras, size, texture, config.maps)
         for split, count in counts.items()
         for number in range(count)
     ]
@@ -145,9 +150,10 @@ def write_moment(moment: Moment) -> None:
     light = studio(noise=0.0)
     # The mesh, its weights and its normals stay those of the smooth body: folds are what is left to learn.
     dressed = folded(person, act, vertex_normals(person.vertices))
-    texture_file, normal_file = moment.maps
-    write_image(texture_file, texture_map(dressed, act, light, moment.texture), synthetic=True)
-    write_image(normal_file, normal_map(person, act, moment.texture), synthetic=True)
+    if moment.with_maps:
+        texture_file, normal_file = moment.maps
+        write_image(texture_file, texture_map(dressed, act, light, moment.texture), synthetic=True)
+        write_image(normal_file, normal_map(person, act, moment.texture), synthetic=True)
     frames = [take(dressed, act, camera, light, keyed=True) for camera in ring(person, moment.cameras, moment.size)]
     with atomic_path(moment.folder / "surface" / f"{moment.stem}.npy") as temporary, temporary.open("wb") as stream:
         np.save(stream, frames[0].vertices[BODY].numpy())
@@ -252,7 +258,7 @@ def write_videos(moments: list[Moment]) -> None:
     folder = moments[0].folder
     for camera in range(moments[0].cameras):
         _write_avi(folder / "rgb_video" / f"{camera:03d}.avi", [moment.pictures[camera] for moment in moments])
-    for k, name in enumerate((TEXTURE_VIDEO, NORMAL_VIDEO)):
+    for k, name in enumerate((TEXTURE_VIDEO, NORMAL_VIDEO) if moments[0].with_maps else ()):
         _write_avi(folder / name, [moment.maps[k] for moment in moments])
     with atomic_path(folder / "transform.zip") as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

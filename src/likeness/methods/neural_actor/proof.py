@@ -21,6 +21,7 @@ from likeness.geometry.body import BodyModel, Pose, posed_vertices
 from likeness.media.image import read_image, write_image
 from likeness.methods.neural_actor.config import PRESETS, RendererConfig
 from likeness.methods.neural_actor.data import ActorFolder, read_rgba
+from likeness.methods.neural_actor.extract_maps import extract_textures
 from likeness.methods.neural_actor.method import RendererStage
 from likeness.metrics.psnr import psnr
 from likeness.render.interpolate import interpolate
@@ -34,6 +35,8 @@ MARGIN = 2
 
 SEED = 3
 """Of the actor that ships with the package."""
+TEXTURE = 128
+"""Side of the texture maps, unwrapped from the cameras that training sees."""
 CAMERAS, HELD_OUT = 6, 5
 """Cameras of the studio, and the one that training does not see."""
 
@@ -85,9 +88,17 @@ def prove(config: ProveConfig) -> dict[str, BoxScores]:
     studio = config.out / "studio"
     capture_neural_actor(
         NeuralActorCapture(
-            out=studio, preset="tiny", seed=config.seed, frames=config.frames, test_frames=8, cameras=CAMERAS
+            out=studio,
+            preset="tiny",
+            seed=config.seed,
+            frames=config.frames,
+            test_frames=8,
+            cameras=CAMERAS,
+            maps=False,
         )
     )
+    for split in ("training", "testing"):
+        extract_textures(studio / split, size=TEXTURE, views=f"0..{HELD_OUT}")
     run = train_actor(studio / "training", config.out, config.updates)
     stage = opened_stage(run)
     new_camera = list(compare(stage, stage.folder, range(0, config.frames, 4), [HELD_OUT]))
