@@ -12,6 +12,7 @@ from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, Training
 from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
 from likeness.methods.neural_actor.renderer import Noise, RayBounds, Rendered, bound_rays, exact_search, render
+from likeness.methods.neural_actor.texture_maps import FeatureMaps
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 
@@ -103,7 +104,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             generator = ctx.generator(f"rays{index}")
             uniform = torch.rand(len(directions), generator=generator, device=ctx.device)
             chosen = rays.choose_pixels(bounds.hit, config.pixel_per_view, uniform, config.sampling_on_mask)
-            seen = self.render_pixels(body, texture_map, origin, directions[chosen], _at(bounds, chosen), generator)
+            seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
             colors.append(seen.color)
             missed.append(seen.missed)
             targets.append(batch.target[index, chosen])
@@ -115,7 +116,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def render_pixels(
         self,
         body: PosedBody,
-        texture_map: Tensor,
+        texture_map: FeatureMaps,
         origin: Tensor,
         directions: Tensor,
         bounds: RayBounds,
@@ -153,7 +154,3 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
 
     def visuals(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
         return {"rendered_and_true": torch.cat(self.picture(batch), dim=-1)}
-
-
-def _at(bounds: RayBounds, index: Tensor) -> RayBounds:
-    return RayBounds(bounds.near[index], bounds.far[index], bounds.hit[index])
