@@ -93,8 +93,9 @@ def test_NA4_NA9_canonical_density_colour_and_normal(parity_dir, actor):
     field, ops, render = (load(parity_dir, name) for name in ("field", "ops", "render"))
     with torch.no_grad():
         texture_map = network.encoder.texture_map(picture(render["tex"]))
-        located = network.locate(network.pose_body(pose), field["points_world"], ops["pf_index"].long())
-        inputs = network.embed(located, texture_map)
+        body = network.pose_body(pose)
+        located = network.locate(body, field["points_world"], ops["pf_index"].long())
+        inputs = network.embed(body, located, texture_map)
     torch.testing.assert_close(inputs["pos"], field["canonical"], atol=1e-4, rtol=0)
     torch.testing.assert_close(inputs["texture"][::4], field["texture"], atol=1e-3, rtol=0)
     torch.testing.assert_close(inputs["attnout"][::4], field["attnout"], atol=1e-3, rtol=0)

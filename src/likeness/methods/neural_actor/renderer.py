@@ -208,7 +208,7 @@ def _march(
             faces = scene.nearest_face(scene.body.pose.to_normalised(points))
             located = scene.network.locate(scene.body, points, faces)
         extra = depths.new_zeros(depths.numel()) if density_noise is None else density_noise.flatten()
-        inputs = scene.network.embed(located, scene.texture_map)
+        inputs = scene.network.embed(scene.body, located, scene.texture_map)
         sigma, feature = field.density(inputs)
         energy = torch.relu(sigma.float() + extra) * lengths.flatten()
         if scene.config.near_body_only:
@@ -216,7 +216,7 @@ def _march(
     rays_of = torch.arange(len(directions), device=depths.device).repeat_interleave(depths.shape[1])
     if torch.is_grad_enabled():
         live = (energy > 0).nonzero()[:, 0]
-        inputs = scene.network.embed(located.at(live), scene.texture_map)
+        inputs = scene.network.embed(scene.body, located.at(live), scene.texture_map)
         sigma, feature = field.density(inputs)
         energy = torch.zeros_like(energy).index_copy(
             0, live, torch.relu(sigma.float() + extra[live]) * lengths.flatten()[live]
@@ -225,11 +225,11 @@ def _march(
     else:
         weights = compositing_weights(energy.view_as(depths))
         live = (weights.flatten() > LEAST_WEIGHT).nonzero()[:, 0]
-        inputs = {name: value[live] for name, value in inputs.items()}
+        inputs = {name: value[live] for name, value in inputs.items() if name in field.reads}
         sigma, feature = sigma[live], feature[live]
     rays_of = rays_of[live]
     named = {**inputs, "feat": feature, "sigma": sigma.unsqueeze(-1), "ray": directions[rays_of]}
-    if scene.normals or field.reads_normals:
+    if scene.normals or "normal" in field.reads:
         named["normal"] = field.normals(inputs)
     rgb = field.color(named).float()
     share = weights.flatten()[live].unsqueeze(-1)

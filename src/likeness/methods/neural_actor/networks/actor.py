@@ -15,7 +15,8 @@ from likeness.methods.neural_actor.networks.mlp import FullyConnected, Mlp
 from likeness.methods.neural_actor.networks.texture_encoder import BLOCKS, TextureEncoder
 from likeness.methods.neural_actor.texture_maps import FeatureMaps
 
-DENSITY_INPUTS = ("pos", "emb", "attnout", "context")
+DENSITY_INPUTS = ("pos", "attnout", "context")
+"""`context` is the pose: the nine numbers of every bone's rotation."""
 TEXTURE_INPUTS = ("feat", "attnout", "texture", "ray", "pos", "normal", "sigma")
 
 
@@ -169,6 +170,10 @@ class ActorNetwork(nn.Module):
         self.config = config
         self.encoder = Encoder(model, config)
         self.field = make_field(config)
+        joints = model.weights.shape[1]
+        for spec in self.field.density_inputs:
+            if spec.name == "context" and spec.dim != 9 * joints:
+                raise UserError(f"input context has dim {spec.dim}: a rig of {joints} bones has {9 * joints} numbers")
         if config.fine_field:
             self.field_fine = make_field(config)
 
@@ -220,8 +225,8 @@ class ActorNetwork(nn.Module):
         query = query if self.config.use_local_coordinate else local
         return Located(to_canonical(local, posed, canonical), query, uv, surface.distance)
 
-    def embed(self, located: Located, texture_map: FeatureMaps) -> dict[str, Tensor]:
-        """Named inputs of the field (N, dim): `pos`, `attnout`, `texture`."""
+    def embed(self, body: PosedBody, located: Located, texture_map: FeatureMaps) -> dict[str, Tensor]:
+        """Named inputs of the field (N, dim): `pos`, `attnout`, `texture`, `context`."""
         encoder = self.encoder
         texture = texture_map.sample(located.uv)
         attended = encoder.merge_joint_field(encoder.joint_filter(located.query))
@@ -229,4 +234,5 @@ class ActorNetwork(nn.Module):
         if self.config.additional_deform:
             inputs = [attended, texture] if self.config.texture_to_deformation else [attended]
             position = position + encoder.skinning_deform(torch.cat(inputs, dim=-1))
-        return {"pos": position, "attnout": attended, "texture": texture}
+        context = body.pose.bones[:, :3, :3].flatten().expand(len(position), -1)
+        return {"pos": position, "attnout": attended, "texture": texture, "context": context}

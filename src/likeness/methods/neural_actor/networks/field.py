@@ -69,9 +69,9 @@ class Field(nn.Module):
         return self.bg_color.bg_color
 
     @property
-    def reads_normals(self) -> bool:
-        """Whether the colour network asks for `normal`."""
-        return any(spec.name == "normal" for spec in self.texture_inputs)
+    def reads(self) -> set[str]:
+        """Names of the inputs of both networks."""
+        return {spec.name for spec in (*self.density_inputs, *self.texture_inputs)}
 
     def normals(self, inputs: dict[str, Tensor]) -> Tensor:
         """Unit normals (N, 3) in canonical space, against the density's gradient; with a graph where one is made."""
