@@ -13,6 +13,7 @@ from likeness.methods.neural_actor.config import RendererConfig
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
 from likeness.methods.neural_actor.rays import camera_rays, pixel_grid
 from likeness.methods.neural_actor.renderer import RenderConfig, Rendered, bound_rays, exact_search, render
+from likeness.methods.neural_actor.texture_maps import FeatureMaps
 from likeness.methods.neural_actor.viewpoints import Viewpoint
 
 
@@ -83,7 +84,7 @@ class Avatar:
         return self.network.pose_body(here, self.shape)
 
     @torch.no_grad()
-    def texture_map(self, texture: Tensor) -> Tensor:
+    def texture_map(self, texture: Tensor) -> FeatureMaps:
         """Features of a texture (3, H, W) in [0, 1]; many views may share them."""
         return self.network.encoder.texture_map(texture.unsqueeze(0).to(self.network.encoder.vertices.device))
 
@@ -91,7 +92,7 @@ class Avatar:
     def view(
         self,
         body: PosedBody,
-        texture_map: Tensor,
+        texture_map: FeatureMaps,
         viewpoint: Viewpoint,
         size: tuple[int, int],
         render_config: RenderConfig | None = None,

@@ -65,7 +65,6 @@ class ShotOptions:
 def draw_shots(avatar: Avatar, shots: Sequence[Shot] | Iterator[Shot], options: ShotOptions) -> Iterator[Drawn]:
     """Draw shots one after the other; neighbours with the same texture share its features."""
     source: Path | Tensor | None = None
-    texture, texture_map = torch.empty(0), torch.empty(0)
     for shot in shots:
         if shot.texture is not source:
             texture = read_image(shot.texture) if isinstance(shot.texture, Path) else shot.texture
