@@ -145,7 +145,7 @@ def test_NA15_texture_predictor_lines(capsys):
     assert words == "--run c.pt --data d --out o".split()
 
 
-def test_NA15_validation_and_rendering_lines():
+def test_NA15_validation_and_rendering_lines(capsys):
     line = f"{DATA} --path c.pt --valid-views 0,3 --valid-view-resolution 64x32 --subsample-valid 10 --output-valid o"
     words = rewrite("evaluate", line.split())
     assert words == f"--data {DATA} --run c.pt --views 0,3 --resolution 64 32 --subsample 10 --out o".split()
@@ -154,8 +154,9 @@ def test_NA15_validation_and_rendering_lines():
     --render-output out --render-output-types "color depth normal" --render-resolution 64x64 --render-num-frames 3
     --render-save-fps 12 --model-overrides "{{'mesh': '{DATA}/canonical.obj', 'texuv': 'x/uv.obj'}}" """
     words = rewrite("animate", shlex.split(line))
-    assert words[:6] == ["--data", DATA, "--run", "c.pt", "--body.texuv", "x/uv.obj"]
-    for part in ("--at-vector 0 1 0", "--up-vector 0 -1 0", "--output-types color depth normal", "--fps 12"):
+    assert words[:4] == ["--data", DATA, "--run", "c.pt"] and "--no-combine-output" in words
+    assert "--model-overrides texuv is dropped: a run holds its own body" in capsys.readouterr().out
+    for part in ("--at-vector 0 1 0", "--up-vector 0 -1 0", "--output-types color depth normal", "--save-fps 12"):
         assert part in " ".join(words)
     with pytest.raises(UserError, match="'arch' cannot be changed"):
         rewrite("animate", ["--path", "c.pt", "--model-overrides", "{'arch': 'x'}"])

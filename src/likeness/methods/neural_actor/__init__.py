@@ -14,6 +14,7 @@ METHOD = Method(
     verbs={
         "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "prepare": f"{_HERE}.prepare:prepare",
         "import": f"{_HERE}.import_run:import_published",
         "infer": f"{_HERE}.vid2vid.infer:infer",
     },

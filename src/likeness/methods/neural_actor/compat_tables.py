@@ -112,13 +112,17 @@ TEXTURE_INFER: Mapping[str, Rule] = {
 }
 """Flags of the texture predictor's inference.py."""
 
-OVERRIDES = frozenset({"mesh", "weights", "texuv", "new-tpose", "min-dis-eps", "fixed-num-samples", "chunk-size",
-                       "valid-chunk-size"})  # fmt: skip
-"""What `--model-overrides` may change."""
+OVERRIDES: Mapping[str, Rule] = {
+    **{name: dropped("a run holds its own body") for name in ("mesh", "weights", "texuv", "new-tpose")},
+    **{name: dropped("it is recorded in the run") for name in ("min-dis-eps", "fixed-num-samples")},
+    "chunk-size": same("chunk-size"),
+    "valid-chunk-size": same("chunk-size"),
+}
+"""What `--model-overrides` names in the original's own examples, and what becomes of it after training."""
 
 
 def overrides(value: str, given: Given) -> Sequence[str]:
-    """A dictionary of flags to change in the checkpoint: those of the body's files and of the rays count here."""
+    """`--model-overrides`: a dictionary of flags to change in the checkpoint."""
     try:
         changes = ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -131,7 +135,7 @@ def overrides(value: str, given: Given) -> Sequence[str]:
         if name not in OVERRIDES:
             raise UserError(f"{key!r} cannot be changed after training; known are {', '.join(sorted(OVERRIDES))}")
         try:
-            words += TRAIN[name].translate(str(change), given)
+            words += OVERRIDES[name].translate(str(change), given)
         except Dropped as reason:
             print(f"--model-overrides {key} is dropped: {reason}")
     return words
@@ -151,10 +155,8 @@ COMMON: Mapping[str, Rule] = {
     "path": Rule(rules.run_path),
     "model-overrides": Rule(overrides),
     "start-end": numbers("start-end", count=2),
-    **{
-        name: TRAIN[name]
-        for name in ("user-dir", "task", "no-preload", "load-video-dataset", "mesh", "weights", "texuv")
-    },
+    **{name: TRAIN[name] for name in ("user-dir", "task", "no-preload", "load-video-dataset")},
+    **{name: dropped("a run holds its own body") for name in ("mesh", "weights", "texuv", "new-tpose")},
     **{name: dropped("it is recorded in the run") for name in _RECORDED},
     **{name: dropped("it is recorded in the run", switch=True) for name in _RECORDED_SWITCHES},
     "num-workers": dropped("pictures are read when they are needed"),
@@ -186,8 +188,8 @@ RENDER: Mapping[str, Rule] = {
     "render-up-vector": numbers("up-vector", "(0,0,-1)", count=3),
     "render-output": same("out"),
     "render-output-types": Rule(rules.words_of("output-types")),
-    "render-save-fps": same("fps", "24"),
-    "render-combine-output": dropped("the types are also joined side by side in one video", switch=True),
+    "render-save-fps": same("save-fps", "24"),
+    "render-combine-output": switch("combine-output"),
     "render-camera-poses": same("camera-poses"),
     "render-camera-intrinsics": same("camera-intrinsics"),
     "render-views": same("views"),

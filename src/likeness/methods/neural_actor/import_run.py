@@ -78,10 +78,12 @@ def _import_renderer(config: ImportConfig, content: Mapping[str, Any]) -> None:
 def renderer_settings(config: ImportConfig, network: ActorNetwork, flags: Mapping[str, Any]) -> RendererConfig:
     """The run's configuration: sizes of `network`, and the recorded flags that count at rendering and training."""
     ours = PRESETS["paper"]
-    render = ours.render
-    for name, kind in (("fixed_num_samples", int), ("min_dis_eps", float), ("discrete_regularization", bool)):
-        if flags.get(name) is not None:
-            render = replace(render, **{name: kind(flags[name])})
+    render = replace(
+        ours.render,
+        fixed_num_samples=int(flags.get("fixed_num_samples") or ours.render.fixed_num_samples),
+        min_dis_eps=float(flags.get("min_dis_eps") or ours.render.min_dis_eps),
+        discrete_regularization=bool(flags.get("discrete_regularization", True)),
+    )
     named: dict[str, Any] = {}
     for name in ("train_views", "valid_views"):
         if isinstance(flags.get(name), str):
@@ -90,7 +92,7 @@ def renderer_settings(config: ImportConfig, network: ActorNetwork, flags: Mappin
     size = str(flags.get("view_resolution", "")).split("x")
     if len(size) == 2 and all(part.isdigit() for part in size):
         named["view_resolution"] = (int(size[0]), int(size[1]))
-    background = tuple(round(float(value), 6) for value in network.field.background)
+    red, green, blue = (round(value, 6) for value in network.field.background.tolist())
     body = config.out / "body"
     stored = BodyFiles(
         body / "canonical.obj",
@@ -105,7 +107,7 @@ def renderer_settings(config: ImportConfig, network: ActorNetwork, flags: Mappin
         data=config.data or body,
         body=stored,
         new_tpose=stored.tpose is not None,
-        network=replace(network.config, background=background),
+        network=replace(network.config, background=(red, green, blue)),
         render=render,
     )
 
