@@ -23,6 +23,7 @@ from likeness.methods.neural_actor.config import PRESETS, RendererConfig
 from likeness.methods.neural_actor.data import ActorFolder, read_rgba
 from likeness.methods.neural_actor.extract_maps import extract_textures
 from likeness.methods.neural_actor.method import RendererStage
+from likeness.methods.neural_actor.shipped import pack
 from likeness.metrics.psnr import psnr
 from likeness.render.interpolate import interpolate
 from likeness.render.rasterise import rasterise
@@ -51,7 +52,7 @@ class ProveConfig:
     """Of the person."""
     frames: int = 40
     """Frames to train on."""
-    updates: int = 3000
+    updates: int = 2000
     """Updates of training."""
     weights: Path | None = None
     """Also write the trained actor to this small .safetensors file, as it ships with the package."""
@@ -108,6 +109,8 @@ def prove(config: ProveConfig) -> dict[str, BoxScores]:
     for name, row in scores.items():
         print(f"{name}: {row.ours:.2f} dB, the mesh {row.mesh:.2f}, white {row.white:.2f}")
     write_text(config.out / "scores.json", json.dumps({name: asdict(row) for name, row in scores.items()}, indent=1))
+    if config.weights is not None:
+        pack(stage.renderer, config.weights)
     write_image(config.out / "proof.png", sheet([*new_camera[::3], *new_pose[::3]]), synthetic=True)
     return scores
 
