@@ -1,4 +1,4 @@
-"""Textures for poses that nobody filmed: normal maps of the posed body, and what the texture predictor makes of them."""
+"""Textures for poses that nobody filmed: normal maps of the posed body, and what the predictor makes of them."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -50,9 +50,9 @@ class ProveConfig:
     """Folder to write: studio/ (the data set), runs/ (the training), scores.json, proof.png."""
     seed: int = SEED
     """Of the person."""
-    frames: int = 40
+    frames: int = 32
     """Frames to train on."""
-    updates: int = 2000
+    updates: int = 1500
     """Updates of training."""
     weights: Path | None = None
     """Also write the trained actor to this small .safetensors file, as it ships with the package."""

@@ -1,4 +1,4 @@
-"""The actor that ships with the package, packed small: the body's tables are stored coarser than training keeps them."""
+"""The actor that ships with the package, packed small: its body is stored coarser than training keeps it."""
 
 from importlib.resources import as_file, files
 from pathlib import Path
