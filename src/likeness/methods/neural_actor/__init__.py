@@ -14,5 +14,7 @@ METHOD = Method(
     verbs={
         "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "evaluate": f"{_HERE}.evaluate:evaluate",
+        "evaluate scores": f"{_HERE}.scores:scores",
     },
 )
