@@ -21,7 +21,7 @@ def evaluated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluated")
     run = write_run(folder / "run", write_actor(folder / "data", frames=3))
     out = folder / "out"
-    command(f"evaluate neural_actor --run {run} --out {out} --valid-views 1,0 --subsample-valid 2 --save-fps 5".split())
+    command(f"evaluate neural_actor --run {run} --out {out} --views 1,0 --subsample 2 --save-fps 5".split())
     return out
 
 

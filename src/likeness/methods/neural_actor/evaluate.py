@@ -36,11 +36,11 @@ class EvaluateConfig:
     """Folder of pictures, cameras and poses; default: the run's own. Held-out poses are another folder."""
     textures: Path | None = None
     """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: the data's tex/."""
-    valid_views: str | None = None
+    views: str | None = None
     """Cameras; default: the run's valid_views. File names count them, index.json names them."""
     start_end: tuple[int, int] | None = None
     """Half-open range of frames; default all."""
-    subsample_valid: int | None = None
+    subsample: int | None = None
     """Every so many frames; default: as in the run."""
     resolution: tuple[int, int] | None = None
     """Height and width; default: those of training."""
@@ -127,15 +127,15 @@ def plan_cases(avatar: Avatar, config: EvaluateConfig) -> list[Case]:
     trained = avatar.config
     data = config.data or trained.data
     everything, cameras = read_frames(data), read_cameras(data)
-    every = trained.subsample_valid if config.subsample_valid is None else config.subsample_valid
+    every = trained.subsample_valid if config.subsample is None else config.subsample
     frames = chosen_frames(everything, config.start_end, every)
-    views = parse_views(config.valid_views or trained.valid_views, "valid_views")
+    views = parse_views(config.views or trained.valid_views, "views")
     cases = []
     for frame, texture in zip(frames, texture_files(everything, frames, config.textures)):
         if max(views) >= min(len(frame.pictures), len(cameras)):
             raise UserError(
                 f"frame {frame.transform.stem} has {len(frame.pictures)} pictures and the folder {len(cameras)} "
-                f"cameras, but view {max(views)} is asked for: name others by --valid-views",
+                f"cameras, but view {max(views)} is asked for: name others by --views",
                 path=data,
             )
         pose = read_transform(frame.transform)
