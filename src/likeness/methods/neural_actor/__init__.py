@@ -13,6 +13,7 @@ METHOD = Method(
     },
     verbs={
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "check": f"{_HERE}.check:check",
         "prepare": f"{_HERE}.prepare:prepare",
         "import": f"{_HERE}.import_run:import_published",
     },
