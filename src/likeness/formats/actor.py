@@ -21,6 +21,7 @@ from likeness.geometry.body import BodyModel, Pose
 INTRINSIC_FOLDERS = ("intrinsic", "intrinisc", "intrinsics")
 INTRINSIC_FILES = ("intrinsic.txt", "intrinsics.txt")
 PICTURES = ("*.png", "*.jpg", "*.jpeg")
+BODY_FILES = ("canonical.obj", "uvmapping.obj", "skinning_weight.txt", "transform_tpose.json")
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,49 @@ class ActorFrame:
     """In the order of the cameras."""
 
 
-def read_body(folder: Path, tpose: bool = True) -> BodyModel:
-    """Read mesh, uv, weights and, with `tpose`, the canonical pose where `transform_tpose.json` is there.
+@dataclass(frozen=True)
+class BodyFiles:
+    """Where a body's files lie; None is the usual name in the actor's folder."""
+
+    mesh: Path | None = None
+    """canonical.obj."""
+    texuv: Path | None = None
+    """uvmapping.obj."""
+    weights: Path | None = None
+    """skinning_weight.txt."""
+    tpose: Path | None = None
+    """transform_tpose.json."""
+
+
+def read_body(folder: Path, tpose: bool = True, files: BodyFiles = BodyFiles()) -> BodyModel:
+    """Read mesh, uv, weights and, with `tpose`, the canonical pose where its file is there.
 
     Raises:
         UserError: a file is absent, or their lengths do not fit each other.
     """
-    vertices, faces = read_obj(folder / "canonical.obj", "canonical.obj")
-    uv, uv_faces = read_uv(folder / "uvmapping.obj")
+    mesh, texuv = files.mesh or folder / "canonical.obj", files.texuv or folder / "uvmapping.obj"
+    table, tpose_file = files.weights or folder / "skinning_weight.txt", files.tpose or folder / "transform_tpose.json"
+    vertices, faces = read_obj(mesh)
+    uv, uv_faces = read_uv(texuv)
     if len(uv_faces) != len(faces):
         raise UserError(
-            f"has {len(uv_faces)} faces, canonical.obj has {len(faces)}: face k of one must be face k of the other",
-            path=folder / "uvmapping.obj",
+            f"has {len(uv_faces)} faces, {mesh.name} has {len(faces)}: face k of one must be face k of the other",
+            path=texuv,
         )
-    path = folder / "skinning_weight.txt"
-    weights = _numbers(path)
+    weights = _numbers(table)
     if weights.ndim != 2 or len(weights) != len(vertices):
-        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=path)
+        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=table)
     canonical = None
-    if tpose and (folder / "transform_tpose.json").is_file():
-        canonical = _bones(_json(folder / "transform_tpose.json"), folder / "transform_tpose.json")
+    if tpose and (files.tpose is not None or tpose_file.is_file()):
+        canonical = read_canonical_bones(tpose_file)
         if len(canonical) != weights.shape[1]:
-            raise UserError(
-                f"has {len(canonical)} joints, skinning_weight.txt has {weights.shape[1]}",
-                path=folder / "transform_tpose.json",
-            )
+            raise UserError(f"has {len(canonical)} joints, {table.name} has {weights.shape[1]}", path=tpose_file)
     return BodyModel(vertices, faces, uv[uv_faces], torch.from_numpy(weights).float(), canonical)
+
+
+def read_canonical_bones(path: Path) -> Tensor:
+    """(J, 4, 4) from the rest pose to the canonical one, of a `transform_tpose.json`."""
+    return _bones(_json(path), path)
 
 
 def write_body(folder: Path, model: BodyModel, uv: Tensor, uv_faces: Tensor) -> None:
@@ -198,8 +216,10 @@ def read_intrinsics(path: Path) -> Tensor:
     return torch.from_numpy(matrix).float()
 
 
-def read_frames(folder: Path) -> list[ActorFrame]:
+def read_frames(folder: Path, maps: bool = True) -> list[ActorFrame]:
     """Pair transforms, textures, normals and pictures: by position, and by the transform's stem for pictures.
+
+    Without `maps` textures and normals are left out, whose writing may not be finished.
 
     Raises:
         UserError: no transforms, or fewer textures than transforms.
@@ -209,7 +229,8 @@ def read_frames(folder: Path) -> list[ActorFrame]:
         raise UserError("holds no transform/*.json", path=folder)
     columns: dict[str, list[Path | None]] = {}
     for name in ("tex", "normal"):
-        files: list[Path | None] = [*sorted(path for kind in PICTURES for path in (folder / name).glob(kind))]
+        kinds = PICTURES if maps else ()
+        files: list[Path | None] = [*sorted(path for kind in kinds for path in (folder / name).glob(kind))]
         if files and len(files) < len(transforms):
             raise UserError(f"holds {len(files)} pictures for {len(transforms)} transforms", path=folder / name)
         columns[name] = files or [None] * len(transforms)
@@ -220,7 +241,7 @@ def read_frames(folder: Path) -> list[ActorFrame]:
     return frames
 
 
-def read_obj(path: Path, name: str) -> tuple[Tensor, Tensor]:
+def read_obj(path: Path) -> tuple[Tensor, Tensor]:
     """Vertices (V, 3) and triangles (F, 3) of an OBJ file."""
     vertices, faces = [], []
     for line in _lines(path):

@@ -14,7 +14,16 @@ METHOD = Method(
     verbs={
         "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "check": f"{_HERE}.check:check",
         "evaluate": f"{_HERE}.evaluate:evaluate",
         "evaluate scores": f"{_HERE}.scores:scores",
+        "prepare": f"{_HERE}.prepare:prepare",
+        "import": f"{_HERE}.import_run:import_published",
     },
+    commands={
+        "extract actor": f"{_HERE}.extract:extract_actor",
+        "extract normals": f"{_HERE}.extract_maps:extract_normals",
+        "extract textures": f"{_HERE}.extract_maps:extract_textures",
+    },
+    compat=f"{_HERE}.compat:rewrite",
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
+from likeness.formats.actor import BodyFiles
 from likeness.methods.neural_actor.networks.actor import NetworkConfig
 from likeness.methods.neural_actor.rays import PixelSampling
 from likeness.methods.neural_actor.renderer import RenderConfig
@@ -23,6 +24,10 @@ class RendererConfig(EngineConfig):
     """Cameras to validate on."""
     view_resolution: tuple[int, int] = (1024, 1024)
     """Height and width at which pictures are loaded."""
+    valid_view_resolution: tuple[int, int] | None = None
+    """The same for validation; None takes `view_resolution`."""
+    body: BodyFiles = field(default_factory=BodyFiles)
+    """Where the body's files lie when not under their usual names in `data`."""
     start_end: tuple[int, int] | None = None
     """Half-open range of frames; None takes all."""
     subsample_train: int = 1
@@ -43,6 +48,10 @@ class RendererConfig(EngineConfig):
     """See `decay_steps`."""
     warmup_updates: int = 1
     """Updates over which the learning rate rises from 0; with 1 the first update changes nothing, as published."""
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's averaging of gradients and of their squares."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 leaves it, as published."""
     color_weight: float = 1.0
     """Weight of the colour loss."""
     l1: bool = False

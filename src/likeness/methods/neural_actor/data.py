@@ -35,6 +35,8 @@ class ActorBatch:
     pose: Pose = shared()
     texture: Tensor = shared()
     """(1, 3, Ht, Wt) in [0, 1]."""
+    size: Tensor = shared()
+    """(2,) height and width of the pictures as loaded."""
 
 
 class ActorFolder:
@@ -76,6 +78,7 @@ class ActorFolder:
             target=torch.stack(targets),
             pose=read_transform(frame.transform),
             texture=read_image(frame.texture).unsqueeze(0),
+            size=torch.tensor(self.resolution),
         )
 
     def _view(self, path: Path, camera: ActorCamera) -> tuple[Tensor, Tensor, Tensor]:

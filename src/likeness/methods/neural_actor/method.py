@@ -1,5 +1,6 @@
 """The neural renderer as a stage of the engine."""
 
+import math
 from dataclasses import replace
 
 import torch
@@ -35,7 +36,12 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def __init__(self, config: RendererConfig):
         super().__init__(config)
         self.folder = ActorFolder(config.data, config.view_resolution, config.network.background)
-        self.networks = {"renderer": ActorNetwork(read_body(config.data, config.new_tpose), config.network)}
+        self.valid_folder = ActorFolder(
+            config.data, config.valid_view_resolution or config.view_resolution, config.network.background
+        )
+        self.networks = {
+            "renderer": ActorNetwork(read_body(config.data, config.new_tpose, config.body), config.network)
+        }
 
     @property
     def renderer(self) -> ActorNetwork:
@@ -48,7 +54,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         config = self.config
         return {
             "renderer": OptimizerSpec(
-                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr),
+                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr, betas=config.adam_betas),
                 networks=("renderer",),
                 schedule=lambda n: learning_rate_factor(
                     n, config.warmup_updates, config.decay_steps, config.decay_rate
@@ -59,7 +65,8 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def updates(self) -> dict[str, UpdateSpec]:
         config = self.config
         weights = {"color": config.color_weight, "coarse": config.color_weight, "alpha": config.alpha_weight}
-        return {"renderer": UpdateSpec(("renderer",), weights=weights)}
+        # An infinite limit changes no gradient but has its norm logged.
+        return {"renderer": UpdateSpec(("renderer",), weights=weights, clip_norm=config.clip_norm or math.inf)}
 
     def frames(self, every: int) -> list[int]:
         """Frames of the configured range, every so many."""
@@ -85,7 +92,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
                 world=world,
             )
         views = parse_views(config.valid_views, "valid_views")
-        return ValidationFrames(self.folder, self.frames(config.subsample_valid), views, rank, world)
+        return ValidationFrames(self.valid_folder, self.frames(config.subsample_valid), views, rank, world)
 
     def initialise(self, ctx: Context) -> None:
         encoder = self.renderer.encoder.texture_encoder
@@ -117,9 +124,8 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             wanted = bounds.hit
             if config.sampling_at_reader:
                 wanted = (batch.target[index] != network.field.background).any(-1)
-            chosen = rays.choose_pixels(
-                wanted, config.pixel_per_view, uniform, config.view_resolution, config.pixel_sampling
-            )
+            height, width = batch.size.tolist()
+            chosen = rays.choose_pixels(wanted, config.pixel_per_view, uniform, (height, width), config.pixel_sampling)
             seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
             colors.append(seen.color)
             missed.append(seen.missed)
@@ -157,7 +163,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         texture_map = network.encoder.texture_map(batch.texture)
         bounds = bound_rays(body, batch.origins[0], batch.directions[0], self.config.render.min_dis_eps)
         seen = self.render_pixels(body, texture_map, batch.origins[0], batch.directions[0], bounds)
-        shape = (*self.config.view_resolution, 3)
+        shape = (*batch.size.tolist(), 3)
         ours, truth = (
             ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (seen.color, batch.target[0])
         )
