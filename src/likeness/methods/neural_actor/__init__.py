@@ -14,6 +14,9 @@ METHOD = Method(
     verbs={
         "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
+        "check": f"{_HERE}.check:check",
+        "evaluate": f"{_HERE}.evaluate:evaluate",
+        "evaluate scores": f"{_HERE}.scores:scores",
         "prepare": f"{_HERE}.prepare:prepare",
         "import": f"{_HERE}.import_run:import_published",
         "infer": f"{_HERE}.vid2vid.infer:infer",

@@ -124,9 +124,8 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             wanted = bounds.hit
             if config.sampling_at_reader:
                 wanted = (batch.target[index] != network.field.background).any(-1)
-            chosen = rays.choose_pixels(
-                wanted, config.pixel_per_view, uniform, config.view_resolution, config.pixel_sampling
-            )
+            height, width = batch.size.tolist()
+            chosen = rays.choose_pixels(wanted, config.pixel_per_view, uniform, (height, width), config.pixel_sampling)
             seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
             colors.append(seen.color)
             missed.append(seen.missed)

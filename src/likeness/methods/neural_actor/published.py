@@ -67,7 +67,7 @@ def load_renderer(path: str | Path, canonical_bones: Tensor | None = None, hiera
 def renderer_of(
     content: Mapping[str, Any], path: str | Path, canonical_bones: Tensor | None = None, hierarchical: bool = False
 ) -> ActorNetwork:
-    """The renderer in what `read_checkpoint` found at `path`; arguments are those of `load_renderer`."""
+    """The renderer in what `read_checkpoint` found at `path`."""
     needed = (*(f"encoder.{name}" for name in BODY), "field.renderer.net.0.net.0.weight")
     state = _tensors(content.get("model"), needed, "renderer", path)
     fine = {key.replace("field_fine.", "field.", 1): v for key, v in state.items() if key.startswith("field_fine.")}
@@ -76,7 +76,9 @@ def renderer_of(
     if not hierarchical:
         state = {key: v for key, v in state.items() if not key.startswith("field_fine.")} | fine
     vertices, faces, face_uv, weights = (state[f"encoder.{name}"] for name in BODY)
-    body = BodyModel(vertices, faces, face_uv, weights, canonical_bones)
+    # Our own checkpoints hold the canonical pose, published ones do not.
+    stored = state.pop("encoder.canonical_bones", None)
+    body = BodyModel(vertices, faces, face_uv, weights, stored if canonical_bones is None else canonical_bones)
     config = renderer_config(state, recorded_flags(content))
     network = ActorNetwork(body, replace(config, fine_field=hierarchical))
     # No output depends on the trunk's deepest level unless five are read, so a file may do without it.
