@@ -15,6 +15,7 @@ METHOD = Method(
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
         "check": f"{_HERE}.check:check",
         "prepare": f"{_HERE}.prepare:prepare",
+        "export original": f"{_HERE}.export_original:export_original",
         "import": f"{_HERE}.import_run:import_published",
     },
     commands={
