@@ -29,4 +29,5 @@ METHOD = Method(
         "prove actor": f"{_HERE}.proof:prove",
     },
     compat=f"{_HERE}.compat:rewrite",
+    demo=f"{_HERE}.demo:demo",
 )
