@@ -11,17 +11,29 @@ from likeness.errors import UserError
 from likeness.formats.actor import (
     ActorCamera,
     ActorFrame,
+    BodyFiles,
+    read_body,
     read_camera_poses,
     read_cameras,
     read_frames,
     read_intrinsics,
+    read_skeleton,
     read_transform,
 )
-from likeness.geometry.body import Pose
+from likeness.geometry.body import Pose, posed_vertices
 from likeness.media.image import list_images
 from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import parse_views
 from likeness.methods.neural_actor.renderer import RenderConfig
+from likeness.methods.neural_actor.retarget import (
+    match_bones,
+    parse_bones,
+    read_rig,
+    read_shape,
+    retarget,
+    stand_alike,
+    told,
+)
 from likeness.methods.neural_actor.shots import OutputType, Shot, ShotOptions, write_shots
 from likeness.methods.neural_actor.viewpoints import (
     CameraPath,
@@ -47,8 +59,15 @@ class AnimateConfig:
     """Folder of the actor (cameras, poses, textures); default: the run's own."""
     poses: Path | None = None
     """Another folder with transform/*.json of the same rig (and tex/): new poses."""
+    driver: Path | None = None
+    """Folder of another actor whose motion is carried over, with its own body and skeleton.json."""
+    bones: str = ""
+    """Names of bones that differ, as `actor's: driver's, ...`; equal names match by themselves."""
+    shape: Path | None = None
+    """Folder with the canonical.obj of another body of the same mesh, and a motion of it: the actor takes its shape."""
     textures: Path | None = None
-    """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: tex/ of the poses."""
+    """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: tex/ of the poses,
+    and with a driver the actor's own first one."""
     start_end: tuple[int, int] | None = None
     """Half-open range of poses; default all."""
     subsample: int = 1
@@ -98,6 +117,8 @@ class AnimateConfig:
 def animate(config: AnimateConfig) -> list[Path]:
     """Render poses from cameras; returns the videos."""
     avatar = Avatar.from_run(config.run, config.which, config.device)
+    if config.shape is not None:
+        avatar = avatar.reshaped(read_shape(config.shape, avatar.network.encoder.faces))
     shots = plan_shots(avatar, config)
     options = ShotOptions(
         size=config.resolution,
@@ -105,11 +126,17 @@ def animate(config: AnimateConfig) -> list[Path]:
         rate=config.save_fps,
         combined=config.combine_output,
         render=render_settings(avatar, config.near_body_only, config.chunk_size),
+        parents=known_parents(config.data or avatar.config.data),
     )
     videos = write_shots(avatar, shots, config.out, options)
     for video in videos:
         print(f"{video}: {len(shots)} pictures")
     return videos
+
+
+def known_parents(data: Path) -> tuple[int, ...] | None:
+    """Each bone's parent where the data say so."""
+    return read_skeleton(data)[1] if (data / "skeleton.json").is_file() else None
 
 
 def render_settings(avatar: Avatar, near_body_only: bool, chunk_size: int) -> RenderConfig:
@@ -124,11 +151,16 @@ def plan_shots(avatar: Avatar, config: AnimateConfig) -> list[Shot]:
         UserError: no poses, no textures, or views that are not there.
     """
     data = config.data or avatar.config.data
-    everything = read_frames(config.poses or data)
+    everything = read_frames(config.driver or config.poses or data, maps=config.textures is None)
     frames = chosen_frames(everything, config.start_end, config.subsample)
-    textures = texture_files(everything, frames, config.textures)
-    poses = [read_transform(frame.transform) for frame in frames]
-    moments = list(zip(poses, textures))
+    textures = config.textures
+    if config.driver is not None and textures is None:
+        first = read_frames(data)[:1]
+        textures = texture_files(first, first, None)[0]
+        print(f"every picture wears the texture {textures}: --textures gives others")
+    files = texture_files(everything, frames, textures)
+    poses = carried_over(avatar, config, data, [read_transform(frame.transform) for frame in frames])
+    moments = list(zip(poses, files))
     if config.views is not None:
         studio = read_cameras(data)
         size = config.intrinsics_size or studio_size(data, studio)
@@ -147,6 +179,29 @@ def plan_shots(avatar: Avatar, config: AnimateConfig) -> list[Shot]:
         print(f"{len(planned)} pictures of the poses, {len(cameras)} cameras: stops at the lesser")
     shots = [Shot(pose, texture, camera) for (pose, texture), camera in zip(planned, cameras)]
     return shots[: config.maximum_frames]
+
+
+def carried_over(avatar: Avatar, config: AnimateConfig, data: Path, poses: list[Pose]) -> list[Pose]:
+    """Poses on the actor's bones, or on those of the shape that it takes; as they are without driver and shape.
+
+    Raises:
+        UserError: a skeleton is absent, or no bone matches.
+    """
+    if config.driver is None and config.shape is None:
+        return poses
+    source = config.driver or config.poses or data
+    theirs, ours = read_rig(source), read_rig(config.shape or data)
+    match = match_bones(ours, theirs, parse_bones(config.bones))
+    print(told(match, ours.names))
+    up = -torch.tensor(config.up_vector) / torch.tensor(config.up_vector).norm()
+    body = read_body(source, tpose=False, files=avatar.config.body if source == data else BodyFiles())
+    moved = []
+    for pose in poses:
+        height = float((posed_vertices(body, pose) @ up).min())
+        ported = retarget(pose, ours, theirs, match)
+        posed = avatar.pose(ported)
+        moved.append(stand_alike(ported, posed.pose.to_world(posed.vertices).cpu(), height, up))
+    return moved
 
 
 def chosen_frames(
