@@ -211,6 +211,7 @@ def write_model(folder: Path, person: Person) -> None:
         torch.eye(4).expand(len(assets.bones), 4, 4).clone(),
     )
     actor.write_body(folder, model, torch.from_numpy(assets.uv), torch.from_numpy(body.uv_indices.astype(np.int64)))
+    actor.write_skeleton(folder, assets.bones, assets.parents.tolist())
 
 
 def texture_map(person: Person, act: Performance, light: Light, size: int) -> Tensor:

@@ -7,6 +7,7 @@ unlike elsewhere in the toolkit there is no half-pixel offset, and published wei
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,6 +240,33 @@ def read_frames(folder: Path, maps: bool = True) -> list[ActorFrame]:
         pictures = sorted(path for kind in PICTURES for path in (folder / "rgb" / transform.stem).glob(kind))
         frames.append(ActorFrame(transform, texture, normal, tuple(pictures)))
     return frames
+
+
+def read_skeleton(folder: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Bone names and parents (-1 for a root) of `skeleton.json`, an addition to the published layout.
+
+    Raises:
+        UserError: absent, without these entries, or a parent does not come before its child.
+    """
+    path = folder / "skeleton.json"
+    if not path.is_file():
+        raise UserError(
+            'is absent: it names the bones, as {"bones": ["pelvis", ...], "parents": [-1, ...]}, in the order of '
+            "skinning_weight.txt",
+            path=path,
+        )
+    document = _json(path)
+    names, parents = (document.get(key) for key in ("bones", "parents"))
+    if not isinstance(names, list) or not isinstance(parents, list) or len(names) != len(parents):
+        raise UserError("needs `bones` and `parents`, lists of one length", path=path)
+    if not all(isinstance(parent, int) and -1 <= parent < child for child, parent in enumerate(parents)):
+        raise UserError("has a bone whose parent does not come before it", path=path)
+    return tuple(str(name) for name in names), tuple(parents)
+
+
+def write_skeleton(folder: Path, names: Sequence[str], parents: Sequence[int]) -> None:
+    """Write `skeleton.json`."""
+    write_text(folder / "skeleton.json", json.dumps({"bones": list(names), "parents": list(parents)}))
 
 
 def read_obj(path: Path) -> tuple[Tensor, Tensor]:

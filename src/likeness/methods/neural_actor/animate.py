@@ -11,18 +11,30 @@ from likeness.errors import UserError
 from likeness.formats.actor import (
     ActorCamera,
     ActorFrame,
+    BodyFiles,
+    read_body,
     read_camera_poses,
     read_cameras,
     read_frames,
     read_intrinsics,
+    read_skeleton,
     read_transform,
 )
-from likeness.geometry.body import Pose
+from likeness.geometry.body import Pose, posed_vertices
 from likeness.media.image import list_images, read_uint8
 from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import parse_views
 from likeness.methods.neural_actor.driven import predict_textures
 from likeness.methods.neural_actor.renderer import RenderConfig
+from likeness.methods.neural_actor.retarget import (
+    match_bones,
+    parse_bones,
+    read_rig,
+    read_shape,
+    retarget,
+    stand_alike,
+    told,
+)
 from likeness.methods.neural_actor.shots import OutputType, Shot, ShotOptions, write_shots
 from likeness.methods.neural_actor.viewpoints import (
     CameraPath,
@@ -48,8 +60,15 @@ class AnimateConfig:
     """Folder of the actor (cameras, poses, textures); default: the run's own."""
     poses: Path | None = None
     """Another folder with transform/*.json of the same rig (and tex/): new poses."""
+    driver: Path | None = None
+    """Folder of another actor whose motion is carried over, with its own body and skeleton.json."""
+    bones: str = ""
+    """Names of bones that differ, as `actor's: driver's, ...`; equal names match by themselves."""
+    shape: Path | None = None
+    """Folder with the canonical.obj of another body of the same mesh, and a motion of it: the actor takes its shape."""
     textures: Path | None = None
-    """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: tex/ of the poses."""
+    """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: tex/ of the poses,
+    and with a driver the actor's own first one."""
     texture_run: Path | None = None
     """Run of stage texture: predict the texture maps from normal maps of the poses, which are written to OUT too."""
     start_end: tuple[int, int] | None = None
@@ -101,6 +120,8 @@ class AnimateConfig:
 def animate(config: AnimateConfig) -> list[Path]:
     """Render poses from cameras; returns the videos."""
     avatar = Avatar.from_run(config.run, config.which, config.device)
+    if config.shape is not None:
+        avatar = avatar.reshaped(read_shape(config.shape, avatar.network.encoder.faces))
     shots = plan_shots(avatar, config)
     options = ShotOptions(
         size=config.resolution,
@@ -108,11 +129,17 @@ def animate(config: AnimateConfig) -> list[Path]:
         rate=config.save_fps,
         combined=config.combine_output,
         render=render_settings(avatar, config.near_body_only, config.chunk_size),
+        parents=known_parents(config.data or avatar.config.data),
     )
     videos = write_shots(avatar, shots, config.out, options)
     for video in videos:
         print(f"{video}: {len(shots)} pictures")
     return videos
+
+
+def known_parents(data: Path) -> tuple[int, ...] | None:
+    """Each bone's parent where the data say so."""
+    return read_skeleton(data)[1] if (data / "skeleton.json").is_file() else None
 
 
 def render_settings(avatar: Avatar, near_body_only: bool, chunk_size: int) -> RenderConfig:
@@ -132,11 +159,11 @@ def plan_shots(avatar: Avatar, config: AnimateConfig) -> list[Shot]:
             "the shipped actor brings neither cameras nor poses: film some with `likeness capture neural_actor OUT`, "
             "then give --data OUT/testing; or give --run"
         )
-    everything = read_frames(config.poses or data)
+    filmed = config.textures is None and config.texture_run is None and config.driver is None
+    everything = read_frames(config.driver or config.poses or data, maps=filmed)
     frames = chosen_frames(everything, config.start_end, config.subsample)
-    poses = [read_transform(frame.transform) for frame in frames]
-    textures = chosen_textures(avatar, config, data, everything, frames, poses)
-    moments = list(zip(poses, textures))
+    poses = carried_over(avatar, config, data, [read_transform(frame.transform) for frame in frames])
+    moments = list(zip(poses, chosen_textures(avatar, config, data, everything, frames, poses)))
     if config.views is not None:
         studio = read_cameras(data)
         size = config.intrinsics_size or studio_size(data, studio)
@@ -155,6 +182,29 @@ def plan_shots(avatar: Avatar, config: AnimateConfig) -> list[Shot]:
         print(f"{len(planned)} pictures of the poses, {len(cameras)} cameras: stops at the lesser")
     shots = [Shot(pose, texture, camera) for (pose, texture), camera in zip(planned, cameras)]
     return shots[: config.maximum_frames]
+
+
+def carried_over(avatar: Avatar, config: AnimateConfig, data: Path, poses: list[Pose]) -> list[Pose]:
+    """Poses on the actor's bones, or on those of the shape that it takes; as they are without driver and shape.
+
+    Raises:
+        UserError: a skeleton is absent, or no bone matches.
+    """
+    if config.driver is None and config.shape is None:
+        return poses
+    source = config.driver or config.poses or data
+    theirs, ours = read_rig(source), read_rig(config.shape or data)
+    match = match_bones(ours, theirs, parse_bones(config.bones))
+    print(told(match, ours.names))
+    up = -torch.tensor(config.up_vector) / torch.tensor(config.up_vector).norm()
+    body = read_body(source, tpose=False, files=avatar.config.body if source == data else BodyFiles())
+    moved = []
+    for pose in poses:
+        height = float((posed_vertices(body, pose) @ up).min())
+        ported = retarget(pose, ours, theirs, match)
+        posed = avatar.pose(ported)
+        moved.append(stand_alike(ported, posed.pose.to_world(posed.vertices).cpu(), height, up))
+    return moved
 
 
 def chosen_frames(
@@ -186,7 +236,12 @@ def chosen_textures(
         UserError: there are too few, or two sources of them are named.
     """
     if config.texture_run is None:
-        return texture_files(everything, frames, config.textures)
+        textures = config.textures
+        if config.driver is not None and textures is None:
+            first = read_frames(data)[:1]
+            textures = texture_files(first, first, None)[0]
+            print(f"every picture wears the texture {textures}: --textures or --texture-run gives others")
+        return texture_files(everything, frames, textures)
     if config.textures is not None:
         raise UserError("--textures and --texture-run both name texture maps: give one of them")
     # The renderer learned from maps of this size, and its features depend on it.
