@@ -12,6 +12,7 @@ from likeness.formats.actor import ActorCamera, read_cameras, read_frames, read_
 from likeness.media.image import read_image, resize, write_image
 from likeness.media.report import Section
 from likeness.media.video import write_video
+from likeness.methods.neural_actor.animate import AnimateConfig, plan_shots
 from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.extract_maps import extract_textures
 from likeness.methods.neural_actor.proof import SEED, TEXTURE, box_psnr
@@ -24,6 +25,8 @@ LARGE = 3
 SECONDS_A_PICTURE = 0.8
 """On one idle core."""
 RATE = 8
+OTHER = 2
+"""Seed of the person whose motion is transferred."""
 MIDDLE = 1
 """Camera of the studio that stands at the actor's side: 30 degrees from the nearest that training saw."""
 
@@ -33,9 +36,11 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     started = time.monotonic()
     testing = filmed(folder / "studio", SEED)
     avatar = Avatar.from_run(None)
+    other = filmed(folder / "other", OTHER)
     left = max(60 * minutes - (time.monotonic() - started), 0)
     pictures = min(max(int(0.6 * left / SECONDS_A_PICTURE), 4), 48)
     poses, rows = new_poses(avatar, testing, folder / "new_poses.png")
+    transfer = carried_over(avatar, testing, other, folder / "transfer.png")
     views = around(avatar, testing, folder / "new_views.mp4", pictures)
     return Section(
         "Neural Actor",
@@ -43,8 +48,9 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
         "body is carried back to one canonical pose, and a texture map, unwrapped from the pictures, tells how cloth "
         "lies and light falls in this pose. The shipped actor learned from 32 frames of 128 x 128 pixels for a few "
         "minutes on one core.\n\n"
-        "None of these poses and none of these cameras was seen in training.",
-        [poses, views],
+        "None of these poses and none of these cameras was seen in training; the transferred motion is that of another "
+        "person with other proportions.",
+        [poses, views, transfer],
         rows,
     )
 
@@ -89,6 +95,16 @@ def around(avatar: Avatar, data: Path, path: Path, pictures: int) -> tuple[Path,
     shots = [Shot(pose, frame.texture, Viewpoint(camera, SIZE)) for camera in cameras]
     write_video(path, [enlarged(each) for each in drawn(avatar, shots)], RATE, synthetic=True)
     return path, f"Around the actor in {pictures} views."
+
+
+def carried_over(avatar: Avatar, data: Path, driver: Path, path: Path) -> tuple[Path, str]:
+    """The motion of another person on the actor's bones, in the texture of the actor's first frame."""
+    shots = plan_shots(avatar, AnimateConfig(out=path.parent, data=data, driver=driver, views="0"))
+    theirs = [read_image(frame.pictures[0]) for frame in read_frames(driver, maps=False)]
+    write_image(
+        path, enlarged(torch.cat([torch.cat(theirs, -1), torch.cat(drawn(avatar, shots), -1)], -2)), synthetic=True
+    )
+    return path, "Transfer: another person above, the actor in the same motion below."
 
 
 def drawn(avatar: Avatar, shots: Sequence[Shot]) -> list[Tensor]:
