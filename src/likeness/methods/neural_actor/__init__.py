@@ -16,6 +16,7 @@ METHOD = Method(
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
         "check": f"{_HERE}.check:check",
         "evaluate": f"{_HERE}.evaluate:evaluate",
+        "export": f"{_HERE}.export:export",
         "evaluate scores": f"{_HERE}.scores:scores",
         "prepare": f"{_HERE}.prepare:prepare",
         "export original": f"{_HERE}.export_original:export_original",

@@ -103,8 +103,10 @@ class AnimateConfig:
     views: str | None = None
     """Cameras of the studio instead of a path, as `0..4` or `0,3`: every pose is shown by each of them."""
     output_types: tuple[OutputType, ...] = ("color",)
-    """color; depth (jet, least to largest); normal (of the depth); voxel (textured mesh); jcolors (skinning weights);
-    skel (joints)."""
+    """color; depth (jet, least to largest); normal (of the depth); predn (the field's own, canonical); voxel (textured
+    mesh); jcolors (skinning weights); skel (joints); marchingcube (the surface as mc_mesh/%06d.ply)."""
+    mesh_resolution: int = 128
+    """Grid points a side of `marchingcube`."""
     combine_output: bool = True
     """One video with all types side by side; else one a type."""
     save_fps: float = 24.0
@@ -129,6 +131,7 @@ def animate(config: AnimateConfig) -> list[Path]:
         rate=config.save_fps,
         combined=config.combine_output,
         render=render_settings(avatar, config.near_body_only, config.chunk_size),
+        mesh_resolution=config.mesh_resolution,
         parents=known_parents(config.data or avatar.config.data),
     )
     videos = write_shots(avatar, shots, config.out, options)

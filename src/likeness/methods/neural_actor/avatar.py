@@ -102,8 +102,9 @@ class Avatar:
         viewpoint: Viewpoint,
         size: tuple[int, int],
         render_config: RenderConfig | None = None,
+        normals: bool = False,
     ) -> View:
-        """Render a picture of `size` (height, width)."""
+        """Render a picture of `size` (height, width); with `normals` also those of the field."""
         settings = render_config or self.config.render
         camera = viewpoint.camera
         device = body.vertices.device
@@ -111,7 +112,7 @@ class Avatar:
         origin, directions = camera_rays(camera.intrinsics.to(device), camera.camera_to_world.to(device), grid)
         bounds = bound_rays(body, origin, directions, settings.min_dis_eps)
         search = exact_search(self.network, body)
-        seen = render(self.network, body, texture_map, origin, directions, bounds, settings, search)
+        seen = render(self.network, body, texture_map, origin, directions, bounds, settings, search, normals=normals)
         return View(size, origin, directions, seen, int(bounds.hit.sum()))
 
 

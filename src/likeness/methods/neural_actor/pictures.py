@@ -49,6 +49,12 @@ def normal_picture(view: View, viewpoint: Viewpoint) -> Tensor:
     return ((normals.permute(2, 0, 1) + 1) / 2).cpu()
 
 
+def field_normal_picture(view: View) -> Tensor:
+    """(3, H, W) the field's own normals in canonical space, as (n + 1) / 2."""
+    assert view.seen.normal is not None
+    return (_grid(view, view.seen.normal) + 1) / 2
+
+
 def first_hits(network: ActorNetwork, body: PosedBody, view: View) -> Hit:
     """Where the view's rays first meet the posed mesh, (1, H W)."""
     tree = MeshTree(body.pose.to_world(body.vertices).unsqueeze(0), network.encoder.faces.int())

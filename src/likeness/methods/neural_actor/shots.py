@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import trimesh
 from rich.progress import track
 from torch import Tensor
 
@@ -19,9 +20,11 @@ from likeness.methods.neural_actor import pictures
 from likeness.methods.neural_actor.avatar import Avatar, View
 from likeness.methods.neural_actor.networks.actor import PosedBody
 from likeness.methods.neural_actor.renderer import RenderConfig
+from likeness.methods.neural_actor.surface import extract_surface, write_mesh
 from likeness.methods.neural_actor.viewpoints import Viewpoint
 
-OutputType = Literal["color", "depth", "normal", "voxel", "jcolors", "skel"]
+OutputType = Literal["color", "depth", "normal", "predn", "voxel", "jcolors", "skel", "marchingcube"]
+MESH_FOLDER = "mc_mesh"
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Drawn:
     view: View
     pictures: dict[OutputType, Tensor] = field(default_factory=dict)
     """(3, H, W) each."""
+    mesh: trimesh.Trimesh | None = None
+    """Of `marchingcube`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,13 @@ class ShotOptions:
     """How rays are sampled; None takes the run's own."""
     parents: tuple[int, ...] | None = None
     """Each bone's parent, for `skel`."""
+    mesh_resolution: int = 128
+    """Grid points a side, for `marchingcube`."""
+
+    @property
+    def picture_types(self) -> tuple[OutputType, ...]:
+        """The output types that are pictures."""
+        return tuple(name for name in self.output_types if name != "marchingcube")
 
 
 def draw_shots(avatar: Avatar, shots: Sequence[Shot] | Iterator[Shot], options: ShotOptions) -> Iterator[Drawn]:
@@ -70,9 +82,13 @@ def draw_shots(avatar: Avatar, shots: Sequence[Shot] | Iterator[Shot], options: 
             texture = read_image(shot.texture) if isinstance(shot.texture, Path) else shot.texture
             texture_map, source = avatar.texture_map(texture), shot.texture
         body = avatar.pose(shot.pose)
-        view = avatar.view(body, texture_map, shot.viewpoint, options.size, options.render)
-        drawn = {name: draw(name, avatar, shot, body, view, texture, options) for name in options.output_types}
-        yield Drawn(shot, body, view, drawn)
+        normals = "predn" in options.output_types
+        view = avatar.view(body, texture_map, shot.viewpoint, options.size, options.render, normals)
+        drawn = {name: draw(name, avatar, shot, body, view, texture, options) for name in options.picture_types}
+        mesh = None
+        if "marchingcube" in options.output_types:
+            mesh = extract_surface(avatar, body, texture_map, options.mesh_resolution)
+        yield Drawn(shot, body, view, drawn, mesh)
 
 
 def draw(
@@ -85,6 +101,8 @@ def draw(
         return pictures.depth_picture(view)
     if name == "normal":
         return pictures.normal_picture(view, shot.viewpoint)
+    if name == "predn":
+        return pictures.field_normal_picture(view)
     if name == "voxel":
         return pictures.mesh_picture(avatar.network, body, view, texture)
     if name == "jcolors":
@@ -93,7 +111,7 @@ def draw(
 
 
 def write_shots(avatar: Avatar, shots: Sequence[Shot], out: Path, options: ShotOptions) -> list[Path]:
-    """Write `<type>/%06d.png`, `pose/%06d.txt` (camera to world) and the videos; returns the videos.
+    """Write `<type>/%06d.png`, `mc_mesh/%06d.ply`, `pose/%06d.txt` (camera to world) and videos; returns the videos.
 
     Raises:
         UserError: no shots.
@@ -105,6 +123,8 @@ def write_shots(avatar: Avatar, shots: Sequence[Shot], out: Path, options: ShotO
         empty += drawn.view.hits == 0
         for name, picture in drawn.pictures.items():
             write_image(out / name / f"{index:06d}.png", picture, synthetic=True)
+        if drawn.mesh is not None:
+            write_mesh(out / MESH_FOLDER / f"{index:06d}.ply", drawn.mesh)
         rows = drawn.shot.viewpoint.camera.camera_to_world.tolist()
         text = "\n".join(" ".join(f"{value:.8f}" for value in row) for row in rows)
         write_text(out / "pose" / f"{index:06d}.txt", text + "\n")
@@ -116,7 +136,8 @@ def write_shots(avatar: Avatar, shots: Sequence[Shot], out: Path, options: ShotO
 def write_videos(out: Path, count: int, options: ShotOptions) -> list[Path]:
     """`full_<time>.mp4` of the written pictures side by side, or `<type>_<time>.mp4` of each type."""
     moment = time.strftime("%Y-%m-%d_%H-%M-%S")
-    groups = {"full": options.output_types} if options.combined else {name: (name,) for name in options.output_types}
+    types = options.picture_types
+    groups = {"full": types} if options.combined and types else {name: (name,) for name in types}
     videos = []
     for name, members in groups.items():
         path = out / f"{name}_{moment}.mp4"
