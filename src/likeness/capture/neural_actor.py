@@ -30,7 +30,7 @@ from likeness.files import atomic_path
 from likeness.formats import actor
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.camera import Camera
-from likeness.media.image import read_image, read_uint8, write_image
+from likeness.media.image import read_image, read_uint8, to_uint8, write_image
 from likeness.media.synthetic import SYNTHETIC_NOTE
 
 RATE = 25
@@ -155,10 +155,25 @@ def write_moment(moment: Moment) -> None:
         write_image(texture_file, texture_map(dressed, act, light, moment.texture), synthetic=True)
         write_image(normal_file, normal_map(person, act, moment.texture), synthetic=True)
     frames = [take(dressed, act, camera, light, keyed=True) for camera in ring(person, moment.cameras, moment.size)]
-    with atomic_path(moment.folder / "surface" / f"{moment.stem}.npy") as temporary, temporary.open("wb") as stream:
-        np.save(stream, frames[0].vertices[BODY].numpy())
+    write_surface(moment, dressed, act)
     for file, frame in zip(moment.pictures, frames):
-        write_image(file, frame.image, synthetic=True)
+        write_image(file, keyed(frame.image, frame.alpha), synthetic=True)
+
+
+def write_surface(moment: Moment, dressed: Person, act: Performance) -> None:
+    """Write the true surface in the world: `vertices` (V, 3) in the mesh's order, and points of the `hair` (H, 3)."""
+    scene = assemble(dressed, act, np.array([0.0, 1.0, 4.0]), 1e-3)
+    with atomic_path(moment.folder / "surface" / f"{moment.stem}.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream, vertices=scene.vertices[BODY], hair=scene.vertices[scene.hair_start :: 2].astype(np.float16)
+        )
+
+
+def keyed(image: Tensor, alpha: Tensor) -> np.ndarray:
+    """(H, W, 4) uint8 with alpha (1, H, W), whose colours over white give the picture (3, H, W)."""
+    straight = ((image - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+    # What nobody covers is white for readers that know no alpha.
+    return to_uint8(torch.cat([torch.where(alpha > 0, straight, 1.0), alpha]))
 
 
 def performance(moment: Moment) -> Performance:

@@ -9,21 +9,26 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
+import trimesh
 import tyro
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor
 from likeness.engine import Run, train
 from likeness.files import write_text
-from likeness.formats.actor import ActorCamera, read_body, read_transform
+from likeness.formats.actor import ActorCamera, read_body, read_frames, read_transform
 from likeness.geometry.body import BodyModel, Pose, posed_vertices
 from likeness.media.image import read_image, write_image
+from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import PRESETS, RendererConfig
 from likeness.methods.neural_actor.data import ActorFolder, read_rgba
 from likeness.methods.neural_actor.extract_maps import extract_textures
 from likeness.methods.neural_actor.method import RendererStage
 from likeness.methods.neural_actor.shipped import pack
+from likeness.methods.neural_actor.surface import distance_to_mesh, extract_surface
 from likeness.metrics.psnr import psnr
 from likeness.render.interpolate import interpolate
 from likeness.render.rasterise import rasterise
@@ -161,6 +166,20 @@ def compare(
             size = config.view_resolution
             mesh = mesh_picture(body, pose, texture, folder.cameras[view], size, (original[0], original[1]))
             yield Compared(truth, mesh, ours)
+
+
+@torch.no_grad()
+def surface_errors(avatar: Avatar, data: Path, frame: int, resolution: int = 128) -> tuple[Tensor, trimesh.Trimesh]:
+    """Distances (N,), metres, of the field's surface from the true one, hair included, and that surface."""
+    files = read_frames(data)[frame]
+    assert files.texture is not None
+    body = avatar.pose(read_transform(files.transform))
+    mesh = extract_surface(avatar, body, avatar.texture_map(read_image(files.texture)), resolution)
+    truth = np.load(data / "surface" / f"{files.transform.stem}.npz")
+    points = torch.from_numpy(np.array(mesh.vertices)).float()
+    skin = distance_to_mesh(points, torch.from_numpy(truth["vertices"]), avatar.network.encoder.faces.int())
+    hair = torch.from_numpy(cKDTree(truth["hair"].astype(np.float32)).query(points.numpy())[0]).float()
+    return torch.minimum(skin, hair), mesh
 
 
 def mean_scores(pictures: Sequence[Compared]) -> BoxScores:
