@@ -146,10 +146,10 @@ def log_lines(lines: list[dict], steps: int) -> Iterator[dict[str, Any]]:
 def _measures(line: Mapping[str, Any]) -> dict[str, float]:
     """Scalars of one line under fairseq's names."""
     values = dict(line["train"] if line["kind"] == "epoch" else line)
-    names = {"gradient_norm/renderer": "gnorm", "pace": "ups"}
+    names: dict[str, str] = {"gradient_norm/renderer": "gnorm", "pace": "ups"}
     rates = line.get("lr") or {}
-    found = {names.get(key, key): value for key, value in values.items() if isinstance(value, float)}
-    return found | ({"lr": rates["renderer"]} if "renderer" in rates else {})
+    found = {names.get(str(key), str(key)): value for key, value in values.items() if isinstance(value, float)}
+    return {**found, **({"lr": rates["renderer"]} if "renderer" in rates else {})}
 
 
 def _texts(values: Mapping[str, float]) -> dict[str, str]:
