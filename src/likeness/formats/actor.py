@@ -7,6 +7,7 @@ unlike elsewhere in the toolkit there is no half-pixel offset, and published wei
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,6 +180,29 @@ def write_cameras(folder: Path, cameras: list[ActorCamera]) -> None:
             write_text(folder / name / f"{index:04d}.txt", text)
 
 
+def read_camera_poses(path: Path) -> Tensor:
+    """Read (N, 4, 4) camera-to-world poses of a camera path.
+
+    `path` is a text file of one pose a line (16 or 12 numbers), or a folder of one 4 x 4 or 3 x 4 file each, sorted by
+    name; a folder called `extrinsic` holds world-to-camera matrices, any other camera-to-world.
+
+    Raises:
+        UserError: absent, empty, or a matrix that is not rigid.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.txt"))
+        if not files:
+            raise UserError("holds no camera: expected one .txt a pose", path=path)
+        matrices = torch.stack([_rigid(file) for file in files])
+        return torch.linalg.inv(matrices) if path.name == "extrinsic" else matrices
+    rows = _numbers(path)
+    if rows.ndim != 2 or rows.shape[1] not in (12, 16):
+        raise UserError(
+            f"has rows of {rows.shape[-1]} numbers, expected 16: one camera-to-world pose a line", path=path
+        )
+    return torch.stack([_as_rigid(row, path) for row in rows])
+
+
 def read_intrinsics(path: Path) -> Tensor:
     """Read (3, 3) intrinsics from a 3x3, 4x4 or 1x16 matrix, or from one line `f cx cy _`."""
     values = _numbers(path).reshape(-1)
@@ -216,6 +240,33 @@ def read_frames(folder: Path, maps: bool = True) -> list[ActorFrame]:
         pictures = sorted(path for kind in PICTURES for path in (folder / "rgb" / transform.stem).glob(kind))
         frames.append(ActorFrame(transform, texture, normal, tuple(pictures)))
     return frames
+
+
+def read_skeleton(folder: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Bone names and parents (-1 for a root) of `skeleton.json`, an addition to the published layout.
+
+    Raises:
+        UserError: absent, without these entries, or a parent does not come before its child.
+    """
+    path = folder / "skeleton.json"
+    if not path.is_file():
+        raise UserError(
+            'is absent: it names the bones, as {"bones": ["pelvis", ...], "parents": [-1, ...]}, in the order of '
+            "skinning_weight.txt",
+            path=path,
+        )
+    document = _json(path)
+    names, parents = (document.get(key) for key in ("bones", "parents"))
+    if not isinstance(names, list) or not isinstance(parents, list) or len(names) != len(parents):
+        raise UserError("needs `bones` and `parents`, lists of one length", path=path)
+    if not all(isinstance(parent, int) and -1 <= parent < child for child, parent in enumerate(parents)):
+        raise UserError("has a bone whose parent does not come before it", path=path)
+    return tuple(str(name) for name in names), tuple(parents)
+
+
+def write_skeleton(folder: Path, names: Sequence[str], parents: Sequence[int]) -> None:
+    """Write `skeleton.json`."""
+    write_text(folder / "skeleton.json", json.dumps({"bones": list(names), "parents": list(parents)}))
 
 
 def read_obj(path: Path) -> tuple[Tensor, Tensor]:
@@ -281,6 +332,10 @@ def _rigid(path: Path) -> Tensor:
     values = _numbers(path).reshape(-1)
     if values.size not in (12, 16):
         raise UserError(f"has {values.size} numbers, expected a 3x4 or 4x4 matrix", path=path)
+    return _as_rigid(values, path)
+
+
+def _as_rigid(values: np.ndarray, path: Path) -> Tensor:
     matrix = np.eye(4)
     matrix[:3] = values[:12].reshape(3, 4)
     rotation = matrix[:3, :3]

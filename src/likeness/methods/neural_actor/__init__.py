@@ -12,16 +12,23 @@ METHOD = Method(
         "texture": StageEntry(f"{_HERE}.vid2vid.method:TextureStage", f"{_HERE}.vid2vid.config:PRESETS"),
     },
     verbs={
+        "animate": f"{_HERE}.animate:animate",
         "capture": "likeness.capture.neural_actor:capture_neural_actor",
         "check": f"{_HERE}.check:check",
+        "evaluate": f"{_HERE}.evaluate:evaluate",
+        "export": f"{_HERE}.export:export",
+        "evaluate scores": f"{_HERE}.scores:scores",
         "prepare": f"{_HERE}.prepare:prepare",
         "export original": f"{_HERE}.export_original:export_original",
         "import": f"{_HERE}.import_run:import_published",
+        "infer": f"{_HERE}.vid2vid.infer:infer",
     },
     commands={
         "extract actor": f"{_HERE}.extract:extract_actor",
         "extract normals": f"{_HERE}.extract_maps:extract_normals",
         "extract textures": f"{_HERE}.extract_maps:extract_textures",
+        "prove actor": f"{_HERE}.proof:prove",
     },
     compat=f"{_HERE}.compat:rewrite",
+    demo=f"{_HERE}.demo:demo",
 )

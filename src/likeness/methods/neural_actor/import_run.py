@@ -40,6 +40,8 @@ class ImportConfig:
     """The actor's folder, which the run will read; needed to train on, and for transform_tpose.json."""
     tpose: Path | None = None
     """transform_tpose.json, where it is not in `data`: the checkpoint does not hold it."""
+    hierarchical: bool = False
+    """Keep both fields of arch joint_nerf; else its second one, where there is one, takes the place of the first."""
 
 
 def import_published(config: ImportConfig) -> None:
@@ -56,7 +58,7 @@ def import_published(config: ImportConfig) -> None:
 def _import_renderer(config: ImportConfig, content: Mapping[str, Any]) -> None:
     tpose = config.tpose or (None if config.data is None else config.data / "transform_tpose.json")
     bones = read_canonical_bones(tpose) if tpose is not None and (config.tpose or tpose.is_file()) else None
-    network = renderer_of(content, config.file, bones)
+    network = renderer_of(content, config.file, bones, config.hierarchical)
     flags = recorded_flags(content)
     if bones is None and flags.get("new_tpose"):
         print(
@@ -77,7 +79,7 @@ def _import_renderer(config: ImportConfig, content: Mapping[str, Any]) -> None:
 
 def renderer_settings(config: ImportConfig, network: ActorNetwork, flags: Mapping[str, Any]) -> RendererConfig:
     """The run's configuration: sizes of `network`, and the recorded flags that count at rendering and training."""
-    ours = PRESETS["paper"]
+    ours = PRESETS["joint_nerf" if network.config.fine_field else "paper"]
     render = replace(
         ours.render,
         fixed_num_samples=int(flags.get("fixed_num_samples") or ours.render.fixed_num_samples),

@@ -127,9 +127,9 @@ def _view(
     front = depth[row, column]
     visible = inside & (spots[:, 2] <= front + slack)
     rgba = torch.from_numpy(picture).permute(2, 0, 1)
-    mask = ((rgba[3] > 0.5) & (rgba[:3] < 1).any(0)).float()
-    # Pixels on the actor's outline also show what is behind.
-    mask = -F.max_pool2d(-mask[None, None], 3, 1, 1)[0, 0]
+    background = ((rgba[3] <= 0.5) | (rgba[:3] >= 1).all(0)).float()
+    # A pixel beside the background shows some of it.
+    mask = 1 - F.max_pool2d(background[None], 3, 1, 1)[0]
     grid = (spots[:, :2] / torch.tensor([width, height]) * 2 - 1).nan_to_num(2).clamp(-2, 2)
     sampled = F.grid_sample(torch.cat([rgba[:3], mask[None]])[None], grid[None, None], align_corners=False)[0, :, 0].T
     visible = visible & (sampled[:, 3] > 0.999)

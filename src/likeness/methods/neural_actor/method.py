@@ -1,6 +1,7 @@
 """The neural renderer as a stage of the engine."""
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -13,7 +14,16 @@ from likeness.methods.neural_actor.config import RendererConfig, parse_views
 from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, TrainingFrames, ValidationFrames
 from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
-from likeness.methods.neural_actor.renderer import Noise, RayBounds, Rendered, bound_rays, exact_search, render
+from likeness.methods.neural_actor.renderer import (
+    Noise,
+    RayBounds,
+    RenderConfig,
+    Rendered,
+    bound_rays,
+    exact_search,
+    render,
+)
+from likeness.methods.neural_actor.texture_maps import FeatureMaps
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 
@@ -53,9 +63,10 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         }
 
     def updates(self) -> dict[str, UpdateSpec]:
-        weights = {"color": self.config.color_weight, "alpha": self.config.alpha_weight}
+        config = self.config
+        weights = {"color": config.color_weight, "coarse": config.color_weight, "alpha": config.alpha_weight}
         # An infinite limit changes no gradient but has its norm logged.
-        return {"renderer": UpdateSpec(("renderer",), weights=weights, clip_norm=self.config.clip_norm or math.inf)}
+        return {"renderer": UpdateSpec(("renderer",), weights=weights, clip_norm=config.clip_norm or math.inf)}
 
     def frames(self, every: int) -> list[int]:
         """Frames of the configured range, every so many."""
@@ -101,7 +112,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         network, config = self.renderer, self.config
         body = network.pose_body(batch.pose)
         texture_map = network.encoder.texture_map(batch.texture)
-        colors, targets, missed = [], [], []
+        colors, coarse, targets, missed = [], [], [], []
         for index in range(len(batch.view)):
             origin, directions = batch.origins[index], batch.directions[index]
             bounds = bound_rays(body, origin, directions, config.render.min_dis_eps)
@@ -110,12 +121,20 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
                 return
             generator = ctx.generator(f"rays{index}")
             uniform = torch.rand(len(directions), generator=generator, device=ctx.device)
-            chosen = rays.choose_pixels(bounds.hit, config.pixel_per_view, uniform, config.sampling_on_mask)
-            seen = self.render_pixels(body, texture_map, origin, directions[chosen], _at(bounds, chosen), generator)
+            wanted = bounds.hit
+            if config.sampling_at_reader:
+                wanted = (batch.target[index] != network.field.background).any(-1)
+            height, width = batch.size.tolist()
+            chosen = rays.choose_pixels(wanted, config.pixel_per_view, uniform, (height, width), config.pixel_sampling)
+            seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
             colors.append(seen.color)
             missed.append(seen.missed)
+            if seen.coarse_color is not None:
+                coarse.append(seen.coarse_color)
             targets.append(batch.target[index, chosen])
         terms = {"color": color_loss(torch.cat(colors), torch.cat(targets), config.l1)}
+        if coarse and config.hierarchical_loss:
+            terms["coarse"] = color_loss(torch.cat(coarse), torch.cat(targets), config.l1)
         if config.alpha_weight > 0:
             terms["alpha"] = alpha_loss(torch.cat(missed))
         ctx.log("loss", sum(self.updates()["renderer"].weights[name] * term.detach() for name, term in terms.items()))
@@ -124,7 +143,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def render_pixels(
         self,
         body: PosedBody,
-        texture_map: Tensor,
+        texture_map: FeatureMaps,
         origin: Tensor,
         directions: Tensor,
         bounds: RayBounds,
@@ -134,10 +153,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         config = self.config.render
         noise = Noise()
         if generator is not None:
-            shape = (len(directions), config.fixed_num_samples)
-            depth = torch.rand(shape, generator=generator, device=directions.device)
-            density = torch.randn(len(directions), shape[1] + 1, generator=generator, device=directions.device)
-            noise = Noise(depth, density if config.discrete_regularization else None)
+            noise = draw_noise(len(directions), config, generator)
         search = exact_search(self.renderer, body)
         return render(self.renderer, body, texture_map, origin, directions, bounds, config, search, noise)
 
@@ -164,5 +180,14 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         return {"rendered_and_true": torch.cat(self.picture(batch), dim=-1)}
 
 
-def _at(bounds: RayBounds, index: Tensor) -> RayBounds:
-    return RayBounds(bounds.near[index], bounds.far[index], bounds.hit[index])
+def draw_noise(rays: int, config: RenderConfig, generator: torch.Generator) -> Noise:
+    """Jitter of depths and densities of a training step, in the order: depths, densities, the second field's."""
+    device, samples = generator.device, config.fixed_num_samples + 1
+    depth = torch.rand((rays, config.fixed_num_samples), generator=generator, device=device)
+    density = torch.randn(rays, samples, generator=generator, device=device)
+    noise = Noise(depth, density)
+    if config.fine_samples:
+        fine_depth = torch.rand((rays, config.fine_samples), generator=generator, device=device)
+        fine_density = torch.randn(rays, samples + config.fine_samples, generator=generator, device=device)
+        noise = Noise(depth, density, fine_depth, fine_density)
+    return noise if config.discrete_regularization else replace(noise, density=None, fine_density=None)

@@ -50,27 +50,42 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_renderer(path: str | Path, canonical_bones: Tensor | None = None) -> ActorNetwork:
+def load_renderer(path: str | Path, canonical_bones: Tensor | None = None, hierarchical: bool = False) -> ActorNetwork:
     """The published renderer, on the body stored with it.
 
     Args:
         path: `nerf_<name>.pt`.
         canonical_bones: (J, 4, 4) of `transform_tpose.json`; the file names only a path of its author's machine.
+        hierarchical: keep both fields of arch `joint_nerf`; else its second field, where there is one, is the field.
+
+    Raises:
+        UserError: no renderer, or `hierarchical` and there is no second field.
     """
-    return renderer_of(read_checkpoint(path), path, canonical_bones)
+    return renderer_of(read_checkpoint(path), path, canonical_bones, hierarchical)
 
 
-def renderer_of(content: Mapping[str, Any], path: str | Path, canonical_bones: Tensor | None = None) -> ActorNetwork:
+def renderer_of(
+    content: Mapping[str, Any], path: str | Path, canonical_bones: Tensor | None = None, hierarchical: bool = False
+) -> ActorNetwork:
     """The renderer in what `read_checkpoint` found at `path`."""
     needed = (*(f"encoder.{name}" for name in BODY), "field.renderer.net.0.net.0.weight")
     state = _tensors(content.get("model"), needed, "renderer", path)
     fine = {key.replace("field_fine.", "field.", 1): v for key, v in state.items() if key.startswith("field_fine.")}
-    state = {key: v for key, v in state.items() if not key.startswith("field_fine.")} | fine
+    if hierarchical and not fine:
+        raise UserError("holds one field only: it is no checkpoint of arch joint_nerf", path=path)
+    if not hierarchical:
+        state = {key: v for key, v in state.items() if not key.startswith("field_fine.")} | fine
     vertices, faces, face_uv, weights = (state[f"encoder.{name}"] for name in BODY)
-    body = BodyModel(vertices, faces, face_uv, weights, canonical_bones)
-    network = ActorNetwork(body, renderer_config(state, recorded_flags(content)))
+    # Our own checkpoints hold the canonical pose, published ones do not.
+    stored = state.pop("encoder.canonical_bones", None)
+    body = BodyModel(vertices, faces, face_uv, weights, stored if canonical_bones is None else canonical_bones)
+    config = renderer_config(state, recorded_flags(content))
+    network = ActorNetwork(body, replace(config, fine_field=hierarchical))
     # No output depends on the trunk's deepest level unless five are read, so a file may do without it.
-    unused = {key: v for key, v in network.state_dict().items() if ".layer4." in key and key not in state}
+    own = (".layer4.", "encoder.canonical_bones")
+    unused = {
+        key: v for key, v in network.state_dict().items() if any(part in key for part in own) and key not in state
+    }
     load_weights(network, state | unused, path)
     return network.eval()
 
