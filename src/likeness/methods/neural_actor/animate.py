@@ -21,9 +21,10 @@ from likeness.formats.actor import (
     read_transform,
 )
 from likeness.geometry.body import Pose, posed_vertices
-from likeness.media.image import list_images
+from likeness.media.image import list_images, read_uint8
 from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import parse_views
+from likeness.methods.neural_actor.driven import predict_textures
 from likeness.methods.neural_actor.renderer import RenderConfig
 from likeness.methods.neural_actor.retarget import (
     match_bones,
@@ -49,10 +50,10 @@ from likeness.methods.neural_actor.viewpoints import (
 class AnimateConfig:
     """Render an actor's run to PNG and MP4: any pose, from a camera path, given cameras or the studio's own."""
 
-    run: Path
-    """The run of stage renderer."""
     out: Path
     """Folder to write: <type>/%06d.png, pose/%06d.txt, full_<time>.mp4."""
+    run: Path | None = None
+    """The run of stage renderer; default: the actor that ships with the package, who needs --data."""
     which: str = "last"
     """Checkpoint: `last`, `best` or a tag."""
     data: Path | None = None
@@ -68,6 +69,8 @@ class AnimateConfig:
     textures: Path | None = None
     """Folder of texture maps, one a pose (predicted ones, say), or one picture for all; default: tex/ of the poses,
     and with a driver the actor's own first one."""
+    texture_run: Path | None = None
+    """Run of stage texture: predict the texture maps from normal maps of the poses, which are written to OUT too."""
     start_end: tuple[int, int] | None = None
     """Half-open range of poses; default all."""
     subsample: int = 1
@@ -154,18 +157,16 @@ def plan_shots(avatar: Avatar, config: AnimateConfig) -> list[Shot]:
         UserError: no poses, no textures, or views that are not there.
     """
     data = config.data or avatar.config.data
-    everything = read_frames(
-        config.driver or config.poses or data, maps=config.textures is None and config.driver is None
-    )
+    if config.run is None and config.data is None:
+        raise UserError(
+            "the shipped actor brings neither cameras nor poses: film some with `likeness capture neural_actor OUT`, "
+            "then give --data OUT/testing; or give --run"
+        )
+    filmed = config.textures is None and config.texture_run is None and config.driver is None
+    everything = read_frames(config.driver or config.poses or data, maps=filmed)
     frames = chosen_frames(everything, config.start_end, config.subsample)
-    textures = config.textures
-    if config.driver is not None and textures is None:
-        first = read_frames(data)[:1]
-        textures = texture_files(first, first, None)[0]
-        print(f"every picture wears the texture {textures}: --textures gives others")
-    files = texture_files(everything, frames, textures)
     poses = carried_over(avatar, config, data, [read_transform(frame.transform) for frame in frames])
-    moments = list(zip(poses, files))
+    moments = list(zip(poses, chosen_textures(avatar, config, data, everything, frames, poses)))
     if config.views is not None:
         studio = read_cameras(data)
         size = config.intrinsics_size or studio_size(data, studio)
@@ -222,6 +223,35 @@ def chosen_frames(
     if not chosen:
         raise UserError(f"poses {start}..{end} are none of the {len(frames)} there are")
     return chosen
+
+
+def chosen_textures(
+    avatar: Avatar,
+    config: AnimateConfig,
+    data: Path,
+    everything: Sequence[ActorFrame],
+    frames: Sequence[ActorFrame],
+    poses: Sequence[Pose],
+) -> list[Path]:
+    """A texture map for each pose, predicted where the configuration names a predictor.
+
+    Raises:
+        UserError: there are too few, or two sources of them are named.
+    """
+    if config.texture_run is None:
+        textures = config.textures
+        if config.driver is not None and textures is None:
+            first = read_frames(data)[:1]
+            textures = texture_files(first, first, None)[0]
+            print(f"every picture wears the texture {textures}: --textures or --texture-run gives others")
+        return texture_files(everything, frames, textures)
+    if config.textures is not None:
+        raise UserError("--textures and --texture-run both name texture maps: give one of them")
+    # The renderer learned from maps of this size, and its features depend on it.
+    trained_on = avatar.config.data if config.run is not None else data
+    filmed = next((frame.texture for frame in read_frames(trained_on) if frame.texture is not None), None)
+    side = None if filmed is None else read_uint8(filmed).shape[0]
+    return predict_textures(avatar, poses, config.texture_run, config.out, side, config.device)
 
 
 def texture_files(everything: Sequence[ActorFrame], frames: Sequence[ActorFrame], textures: Path | None) -> list[Path]:

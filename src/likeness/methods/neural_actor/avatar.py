@@ -9,10 +9,11 @@ from torch import Tensor
 from likeness.engine import Run, load_tensors, load_weights
 from likeness.errors import UserError
 from likeness.geometry.body import BodyModel, Pose
-from likeness.methods.neural_actor.config import RendererConfig
+from likeness.methods.neural_actor.config import PRESETS, RendererConfig
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
 from likeness.methods.neural_actor.rays import camera_rays, pixel_grid
 from likeness.methods.neural_actor.renderer import RenderConfig, Rendered, bound_rays, exact_search, render
+from likeness.methods.neural_actor.shipped import SHIPPED, shipped_weights
 from likeness.methods.neural_actor.texture_maps import FeatureMaps
 from likeness.methods.neural_actor.viewpoints import Viewpoint
 
@@ -42,19 +43,24 @@ class Avatar:
     """(V, 3) another rest shape than the trained one."""
 
     @classmethod
-    def from_run(cls, run: str | Path, which: str = "last", device: str = "cpu") -> "Avatar":
-        """The renderer of a run of stage renderer; `which` is `last`, `best` or a tag.
+    def from_run(cls, run: str | Path | None, which: str = "last", device: str = "cpu") -> "Avatar":
+        """The renderer of a run of stage renderer; `which` is `last`, `best` or a tag. None is the shipped actor.
 
         Raises:
             UserError: not such a run.
         """
+        if run is None:
+            return cls._loaded(PRESETS["tiny"], shipped_weights(), Path(SHIPPED), device)
         opened = Run.open(run)
         stage = opened.header().get("stage")
         if stage != "renderer":
             raise UserError(f"is a run of stage {stage!r}, expected stage 'renderer'", path=run)
         config = opened.config(RendererConfig)
         path = opened.checkpoints.path(opened.checkpoints.find(which), "renderer")
-        weights = load_tensors(path)
+        return cls._loaded(config, load_tensors(path), path, device)
+
+    @classmethod
+    def _loaded(cls, config: RendererConfig, weights: dict[str, Tensor], path: Path, device: str) -> "Avatar":
         network = ActorNetwork(body_of(weights, path), config.network)
         load_weights(network, weights, path)
         return cls(config, network.to(device).eval().requires_grad_(False))

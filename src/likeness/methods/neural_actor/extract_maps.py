@@ -13,6 +13,7 @@ from likeness.formats.actor import ActorCamera, ActorFrame, read_body, read_came
 from likeness.geometry.body import BodyModel, posed_vertices
 from likeness.media.image import write_image
 from likeness.media.synthetic import is_marked_synthetic
+from likeness.methods.neural_actor.config import parse_views
 from likeness.methods.neural_actor.data import read_rgba
 from likeness.methods.neural_actor.maps import Layout, layout, normal_map, texture_map
 
@@ -28,6 +29,8 @@ class MapJob:
     frame: ActorFrame
     path: Path
     size: int
+    views: tuple[int, ...] = ()
+    """Cameras that a texture is unwrapped from."""
 
 
 def extract_normals(data: Folder, out: Path | None = None, size: int = 512, workers: int = 1) -> None:
@@ -42,7 +45,9 @@ def extract_normals(data: Folder, out: Path | None = None, size: int = 512, work
     _extract("normal", data, out or data, size, workers)
 
 
-def extract_textures(data: Folder, out: Path | None = None, size: int = 512, workers: int = 1) -> None:
+def extract_textures(
+    data: Folder, out: Path | None = None, size: int = 512, workers: int = 1, views: str | None = None
+) -> None:
     """Write OUT/tex/<frame>.png: the texture of each frame, unwrapped from all its pictures.
 
     Args:
@@ -50,21 +55,27 @@ def extract_textures(data: Folder, out: Path | None = None, size: int = 512, wor
         out: folder that gets tex/; by default `data`.
         size: side of the maps.
         workers: processes that share the frames.
+        views: cameras to unwrap from, as `0..5` or `0,2,3`; by default all.
     """
     cameras = read_cameras(data)
+    chosen = tuple(range(len(cameras)) if views is None else parse_views(views, "views"))
+    if max(chosen) >= len(cameras):
+        raise UserError(f"view {max(chosen)} is asked for, there are {len(cameras)} cameras", path=data)
     for frame in read_frames(data, maps=False):
         if not frame.pictures or len(frame.pictures) != len(cameras):
             raise UserError(
                 f"holds {len(frame.pictures)} pictures, the folder {len(cameras)} cameras: one a camera",
                 path=data / "rgb" / frame.transform.stem,
             )
-    _extract("tex", data, out or data, size, workers)
+    _extract("tex", data, out or data, size, workers, chosen)
 
 
-def _extract(kind: Literal["normal", "tex"], data: Path, out: Path, size: int, workers: int) -> None:
+def _extract(
+    kind: Literal["normal", "tex"], data: Path, out: Path, size: int, workers: int, views: tuple[int, ...] = ()
+) -> None:
     read_body(data)
     frames = read_frames(data, maps=False)
-    jobs = [MapJob(kind, data, frame, out / kind / f"{frame.transform.stem}.png", size) for frame in frames]
+    jobs = [MapJob(kind, data, frame, out / kind / f"{frame.transform.stem}.png", size, views) for frame in frames]
     strangers = {path for path in (out / kind).glob("*.*g")} - {job.path for job in jobs}
     if strangers:
         raise UserError(
@@ -84,7 +95,7 @@ def write_map(job: MapJob) -> None:
     if job.kind == "normal":
         write_image(job.path, normal_map(vertices, body.faces, where), synthetic=True)
         return
-    views = [(read_rgba(path), camera) for path, camera in zip(job.frame.pictures, cameras)]
+    views = [(read_rgba(job.frame.pictures[view]), cameras[view]) for view in job.views]
     texture = texture_map(vertices, body.faces, where, views)
     if texture.seen == 0:
         raise UserError(

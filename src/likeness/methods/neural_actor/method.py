@@ -137,6 +137,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             terms["coarse"] = color_loss(torch.cat(coarse), torch.cat(targets), config.l1)
         if config.alpha_weight > 0:
             terms["alpha"] = alpha_loss(torch.cat(missed))
+        ctx.log("loss", sum(self.updates()["renderer"].weights[name] * term.detach() for name, term in terms.items()))
         ctx.update("renderer", terms)
 
     def render_pixels(
