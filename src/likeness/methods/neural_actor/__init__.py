@@ -19,7 +19,6 @@ METHOD = Method(
         "export": f"{_HERE}.export:export",
         "evaluate scores": f"{_HERE}.scores:scores",
         "prepare": f"{_HERE}.prepare:prepare",
-        "export original": f"{_HERE}.export_original:export_original",
         "import": f"{_HERE}.import_run:import_published",
         "infer": f"{_HERE}.vid2vid.infer:infer",
     },

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,52 +20,52 @@ from likeness.methods.neural_actor.config import RendererConfig
 from likeness.methods.neural_actor.published import AVERAGED, TRAINED
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig:
-    """Write a run as its original would have: `checkpoint_<epoch>_<updates>.pt`, or the texture predictor's files."""
+def export_original(folder: Path, out: Path, which: str | None = None) -> list[Path]:
+    """Write a run's checkpoints, all that were kept or the one `which` names; returns their paths.
 
-    run: Path
-    """The run, of either stage."""
-    out: Path
-    """Folder to write."""
-    which: str = "all"
-    """`all` checkpoints that were kept, or one: `last`, `best` or a tag."""
-
-
-def export_original(config: ExportConfig) -> list[Path]:
-    """Write the files; returns the checkpoints."""
-    run = Run.open(config.run)
-    stage = read_header(run.config_file).get("stage")
-    tags = run.checkpoints.whole() if config.which == "all" else [run.checkpoints.find(config.which)]
+    Args:
+        out: one `.pt` file, or a folder, which also gets the logs of a renderer.
+    """
+    run = Run.open(folder)
+    renderer = read_header(run.config_file).get("stage") == "renderer"
+    single = out.suffix == ".pt"
+    tags = run.checkpoints.whole() if which is None and not single else [run.checkpoints.find(which or "last")]
     if not tags:
         raise UserError("has no finished checkpoint", path=run.folder)
-    networks = ("renderer",) if stage == "renderer" else ("generator", "discriminator", "average")
+    networks = ("renderer",) if renderer else ("generator", "discriminator", "average")
     sizes = [run.checkpoints.path(tag, name).stat().st_size for tag in tags for name in networks]
-    require_free_space(config.out, sum(sizes) * (2 if stage == "renderer" else 1), "the checkpoints")
-    if stage == "renderer":
-        paths = [_export_renderer(run, tag, config.out) for tag in tags]
-        for name, tag in (("last", run.checkpoints.find()), ("best", run.checkpoints.best())):
-            if tag in tags and tag is not None:
-                _save(config.out / f"checkpoint_{name}.pt", _renderer_content(run, tag))
-        write_logs(run, config.out)
-    else:
-        paths = [_export_texture(run, tag, config.out) for tag in tags]
-        write_text(config.out / "latest_checkpoint.txt", f"latest_checkpoint: {paths[-1].name}\n")
-    print(f"{config.out}: {', '.join(path.name for path in paths)}")
+    require_free_space(out, sum(sizes) * (2 if renderer else 1), "the checkpoints")
+    content = _renderer_content if renderer else _texture_content
+    name = _renderer_name if renderer else _texture_name
+    paths = [_save(out if single else out / name(run, tag), content(run, tag)) for tag in tags]
+    if not single and renderer:
+        for title, tag in (("last", run.checkpoints.find()), ("best", run.checkpoints.best())):
+            if tag is not None and tag in tags:
+                _save(out / f"checkpoint_{title}.pt", _renderer_content(run, tag))
+        write_logs(run, out)
+    elif not single:
+        write_text(out / "latest_checkpoint.txt", f"latest_checkpoint: {paths[-1].name}\n")
+    print(f"{out}: {', '.join(path.name for path in paths)}")
     return paths
 
 
-def _export_renderer(run: Run, tag: Tag, out: Path) -> Path:
-    name = f"checkpoint{tag.epoch}.pt" if tag.update is None else f"checkpoint_{tag.epoch}_{tag.update}.pt"
-    return _save(out / name, _renderer_content(run, tag))
+def _renderer_name(run: Run, tag: Tag) -> str:
+    return f"checkpoint{tag.epoch}.pt" if tag.update is None else f"checkpoint_{tag.epoch}_{tag.update}.pt"
+
+
+def _texture_name(run: Run, tag: Tag) -> str:
+    updates = int(run.checkpoints.load_state(tag).get("update_count", 0))
+    return f"epoch_{tag.epoch:05d}_iteration_{updates:09d}_checkpoint.pt"
 
 
 def _renderer_content(run: Run, tag: Tag) -> dict[str, Any]:
     state = run.checkpoints.load_state(tag)
-    updates = int(state["update_count"])
+    updates = int(state.get("update_count", 0))
+    weights = load_tensors(run.checkpoints.path(tag, "renderer"))
     return {
         "args": argparse.Namespace(**renderer_flags(run.config(RendererConfig))),
-        "model": load_tensors(run.checkpoints.path(tag, "renderer")),
+        # The original reads the canonical pose from transform_tpose.json.
+        "model": {key: value for key, value in weights.items() if key != "encoder.canonical_bones"},
         "optimizer_history": [{"num_updates": updates, "optimizer_name": "Adam"}],
         "extra_state": {"epoch": tag.epoch, "num_updates": updates},
         "last_optimizer_state": None,
@@ -88,6 +88,7 @@ def renderer_flags(config: RendererConfig) -> dict[str, Any]:
         **{name: render[name] for name in ("fixed_num_samples", "min_dis_eps", "discrete_regularization")},
         **{name: getattr(config, name) for name in ("train_views", "valid_views", "pixel_per_view", "color_weight")},
         "seed": config.seed,
+        "arch": "joint_nerf" if network["fine_field"] else "joint_nerf_coarse",
         **sizes,
         "lr": [config.lr],
         "additional_deform": "pos" if network["additional_deform"] else None,
@@ -96,11 +97,11 @@ def renderer_flags(config: RendererConfig) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _export_texture(run: Run, tag: Tag, out: Path) -> Path:
+def _texture_content(run: Run, tag: Tag) -> dict[str, Any]:
     files = {name: load_tensors(run.checkpoints.path(tag, name)) for name in ("generator", "average", "discriminator")}
     state = run.checkpoints.load_state(tag)
-    iteration = int(state["update_count"])
-    content = {
+    iteration = int(state.get("update_count", 0))
+    return {
         "net_G": {
             **{f"{TRAINED}{key}": value for key, value in files["generator"].items()},
             **{f"{AVERAGED}{key}": value for key, value in files["average"].items()},
@@ -110,7 +111,6 @@ def _export_texture(run: Run, tag: Tag, out: Path) -> Path:
         "current_epoch": tag.epoch,
         "current_iteration": iteration,
     }
-    return _save(out / f"epoch_{tag.epoch:05d}_iteration_{iteration:09d}_checkpoint.pt", content)
 
 
 def write_logs(run: Run, out: Path) -> None:
@@ -146,10 +146,10 @@ def log_lines(lines: list[dict], steps: int) -> Iterator[dict[str, Any]]:
 def _measures(line: Mapping[str, Any]) -> dict[str, float]:
     """Scalars of one line under fairseq's names."""
     values = dict(line["train"] if line["kind"] == "epoch" else line)
-    names = {"gradient_norm/renderer": "gnorm", "pace": "ups"}
+    names: dict[str, str] = {"gradient_norm/renderer": "gnorm", "pace": "ups"}
     rates = line.get("lr") or {}
-    found = {names.get(key, key): value for key, value in values.items() if isinstance(value, float)}
-    return found | ({"lr": rates["renderer"]} if "renderer" in rates else {})
+    found = {names.get(str(key), str(key)): value for key, value in values.items() if isinstance(value, float)}
+    return {**found, **({"lr": rates["renderer"]} if "renderer" in rates else {})}
 
 
 def _texts(values: Mapping[str, float]) -> dict[str, str]:

@@ -112,18 +112,20 @@ def _view(
     """Of each point (K, 3): the cosine of the view on it, 0 where it is hidden, and its colour (K, 3)."""
     height, width = picture.shape[:2]
     places = project(vertices, camera)
-    depth = rasterise(places[None], faces, (height, width)).depth[0]
+    depth = rasterise(places[None], faces, (height, width)).depth
+    # The nearest depth around a pixel: beside an occluder's edge its colour is mixed in.
+    depth = -F.max_pool2d(-depth.masked_fill(depth == 0, torch.inf), 3, 1, 1)[0]
     spots = project(points, camera)
     toward = F.normalize(camera.camera_to_world[:3, 3] - points, dim=-1)
     cosine = (toward * normals).sum(-1).clamp(0, 1)
     inside = (spots[:, 2] > 0) & (spots[:, :2] >= 0).all(-1) & (spots[:, 0] < width) & (spots[:, 1] < height)
     column = spots[:, 0].nan_to_num(0).clamp(0, width - 1).long()
     row = spots[:, 1].nan_to_num(0).clamp(0, height - 1).long()
-    # Within one pixel a slanted surface spans more depth than a frontal one.
+    # Over two pixels a slanted surface spans more depth than a frontal one.
     slope = (1 - cosine.square()).clamp_min(0).sqrt() / cosine.clamp_min(LEAST_COSINE)
-    slack = DEPTH_SLACK + spots[:, 2] / camera.intrinsics[0, 0] * slope
+    slack = DEPTH_SLACK + 2 * spots[:, 2] / camera.intrinsics[0, 0] * slope
     front = depth[row, column]
-    visible = inside & ((front == 0) | (spots[:, 2] <= front + slack))
+    visible = inside & (spots[:, 2] <= front + slack)
     rgba = torch.from_numpy(picture).permute(2, 0, 1)
     background = ((rgba[3] <= 0.5) | (rgba[:3] >= 1).all(0)).float()
     # A pixel beside the background shows some of it.
