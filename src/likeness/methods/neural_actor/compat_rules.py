@@ -103,6 +103,23 @@ def arch(value: str, given: Given) -> Sequence[str]:
     return "--preset", preset
 
 
+def sampling_at_reader(value: str, given: Given) -> Sequence[str]:
+    """`--no-sampling-at-reader`: without it rays are chosen by the pictures' alpha."""
+    return ("--no-sampling-at-reader",) if value == "True" else ("--sampling-at-reader",)
+
+
+def sampling_on_mask(value: str, given: Given) -> Sequence[str]:
+    """`--sampling-on-mask`: the original gives the share drawn anywhere, we the share drawn near the body."""
+    return "--sampling-on-mask", str(1 - float(value))
+
+
+def samples(value: str, given: Given) -> Sequence[str]:
+    """`--fixed-num-samples`, whose default belongs to the architecture."""
+    if not value and given.get("arch") == "joint_nerf":
+        return ()
+    return "--render.fixed-num-samples", value or "80"
+
+
 def deformation(value: str, given: Given) -> Sequence[str]:
     """`--additional-deform`."""
     if value not in ("pos", ""):
