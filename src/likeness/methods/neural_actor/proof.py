@@ -58,7 +58,7 @@ class ProveConfig:
     frames: int = 32
     """Frames to train on."""
     updates: int = 1500
-    """Updates of training."""
+    """Updates of training, of the 1500 over which the preset's learning rate falls."""
     weights: Path | None = None
     """Also write the trained actor to this small .safetensors file, as it ships with the package."""
 
@@ -134,7 +134,6 @@ def train_actor(data: Path, out: Path, updates: int) -> Run:
         valid_views=str(HELD_OUT),
         epochs=-(-updates // preset.virtual_epoch_steps),
         max_updates=updates,
-        decay_steps=updates,
         keep_last=1,
         validate_every=0,
         visuals_every=0,
