@@ -229,6 +229,15 @@ def write_model(folder: Path, person: Person) -> None:
     actor.write_skeleton(folder, assets.bones, assets.parents.tolist())
 
 
+def film_motion(actor_seed: int, motion_seed: int, number: int, frames: int, size: int, cameras: int) -> Tensor:
+    """(3, size, size) the actor, filmed by its first camera in frame `number` of another person's testing motions."""
+    person = _actor(actor_seed)
+    theirs = performance(Moment(Path(), motion_seed, "testing", number, frames, cameras, size, size))
+    act = grounded(person, replace(theirs, root=np.zeros(3)))
+    dressed = folded(person, act, vertex_normals(person.vertices))
+    return take(dressed, act, ring(person, cameras, size)[0], studio(noise=0.0), keyed=True).image
+
+
 def texture_map(person: Person, act: Performance, light: Light, size: int) -> Tensor:
     """(3, size, size) colours of the unwrapped surface with light and shadow baked in, white where there is no body."""
     scene = assemble(person, act, np.array([0.0, 1.0, 4.0]), 1e-3)
