@@ -24,6 +24,9 @@ from likeness.render.texture import sample_texture
 SUPERSAMPLE = 4
 MARGIN = 2
 """Pixels around the body that still belong to its box."""
+LEVEL = 12.0
+"""Density of the surface of a field that was trained for minutes: half of what it is inside of the body. The published
+level belongs to 300,000 updates."""
 NEAR = 0.02
 """Metres within which a surface counts as the true one."""
 
@@ -90,7 +93,7 @@ def surface_scores(
     files = read_frames(data)[frame]
     assert files.texture is not None
     body = avatar.pose(read_transform(files.transform))
-    mesh = extract_surface(avatar, body, avatar.texture_map(read_image(files.texture)), resolution)
+    mesh = extract_surface(avatar, body, avatar.texture_map(read_image(files.texture)), resolution, LEVEL)
     truth = np.load(data / "surface" / f"{files.transform.stem}.npz")
     points = torch.from_numpy(np.array(mesh.vertices)).float()
     skin = distance_to_mesh(points, torch.from_numpy(truth["vertices"]), avatar.network.encoder.faces.int())
