@@ -7,10 +7,14 @@ import pytest
 
 from likeness.cli.arguments import parse, take_option
 from likeness.errors import UserError
+from likeness.methods.neural_actor.animate import AnimateConfig
 from likeness.methods.neural_actor.compat import rewrite
+from likeness.methods.neural_actor.compat_rules import Dropped
 from likeness.methods.neural_actor.compat_tables import RENDER, TEXTURE_INFER, TEXTURE_TRAIN, TRAIN, VALIDATE
 from likeness.methods.neural_actor.config import PRESETS
+from likeness.methods.neural_actor.evaluate import EvaluateConfig
 from likeness.methods.neural_actor.vid2vid.config import PRESETS as TEXTURE_PRESETS
+from likeness.methods.neural_actor.vid2vid.infer import InferConfig
 
 DATA = "workplace/lan/training_images"
 PUBLISHED = f"""{DATA} --arch joint_nerf_coarse --seed 2
@@ -124,6 +128,41 @@ def test_NA15_flags_and_values_without_counterpart_fail_by_name(flags, words):
     with pytest.raises(UserError) as error:
         rewrite("train", [DATA, "--arch", "joint_nerf_coarse", *flags.split()])
     assert words in str(error.value)
+
+
+def test_NA15_checkpoints_of_a_line_that_trained_here_are_found(tmp_path):
+    (tmp_path / "runs" / "lan_x").mkdir(parents=True)
+    saved = tmp_path / "lan_x"
+    for name, which in (("checkpoint_best.pt", "best"), ("checkpoint_2_700.pt", "2-700"), ("checkpoint3.pt", "3")):
+        words = rewrite("animate", ["--path", str(saved / name), "--render-output", "o"])
+        assert words[:4] == ["--run", str(tmp_path / "runs" / "lan_x"), "--which", which]
+    (tmp_path / "nerf_lan.pt").touch()
+    with pytest.raises(UserError, match="likeness import neural_actor .*nerf_lan.pt"):
+        rewrite("animate", ["--path", str(tmp_path / "nerf_lan.pt"), "--render-output", "o"])
+
+
+@pytest.mark.parametrize(
+    ("table", "config"), [(RENDER, AnimateConfig), (VALIDATE, EvaluateConfig), (TEXTURE_INFER, InferConfig)]
+)
+def test_NA15_every_flag_leads_to_one_that_the_verb_has(table, config):
+    ours = {field.name.replace("_", "-") for field in dataclasses.fields(config)}
+    for rule in table.values():
+        for value in ("1", "(0,1,0)", "(0,1)", "64x64", "True", "False"):
+            try:
+                words = rule.translate(value, {})
+            except (UserError, Dropped, KeyError):
+                continue
+            assert {word[2:].removeprefix("no-") for word in words if word.startswith("--")} <= ours
+
+
+def test_NA15_both_architectures_and_samplers():
+    config = configured(f"{DATA} --arch joint_nerf --no-sampling-at-reader --hierarchical-loss --sampling-on-bbox")
+    assert config.render == dataclasses.replace(
+        PRESETS["joint_nerf"].render, min_dis_eps=0.15, chunk_size=64, discrete_regularization=False
+    )
+    assert config.hierarchical_loss and config.sampling_on_bbox and not config.sampling_at_reader
+    assert configured(f"{DATA} --arch joint_nerf_coarse").sampling_at_reader
+    assert configured(f"{DATA} --arch joint_nerf_coarse --sampling-on-mask 0.25").sampling_on_mask == 0.75
 
 
 def test_NA15_our_own_lines_pass_unchanged():

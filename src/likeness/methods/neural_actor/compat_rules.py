@@ -103,6 +103,23 @@ def arch(value: str, given: Given) -> Sequence[str]:
     return "--preset", preset
 
 
+def sampling_at_reader(value: str, given: Given) -> Sequence[str]:
+    """`--no-sampling-at-reader`: without it rays are chosen by the pictures' alpha."""
+    return ("--no-sampling-at-reader",) if value == "True" else ("--sampling-at-reader",)
+
+
+def sampling_on_mask(value: str, given: Given) -> Sequence[str]:
+    """`--sampling-on-mask`: the original gives the share drawn anywhere, we the share drawn near the body."""
+    return "--sampling-on-mask", str(1 - float(value))
+
+
+def samples(value: str, given: Given) -> Sequence[str]:
+    """`--fixed-num-samples`, whose default belongs to the architecture."""
+    if not value and given.get("arch") == "joint_nerf":
+        return ()
+    return "--render.fixed-num-samples", value or "80"
+
+
 def deformation(value: str, given: Given) -> Sequence[str]:
     """`--additional-deform`."""
     if value not in ("pos", ""):
@@ -191,10 +208,20 @@ def checkpoint(value: str, given: Given) -> Sequence[str]:
 
 
 def run_path(value: str, given: Given) -> Sequence[str]:
-    """`--path`: a run, a checkpoint of ours or the original's."""
+    """`--path`: a run of ours, or SAVE_DIR/checkpoint_<which>.pt of a line that trained here."""
     if ":" in value:
         raise UserError(f"found {value!r}: averaging several checkpoints is not built, give one")
-    return "--run", value
+    path = Path(value)
+    run = path.parent.parent / "runs" / path.parent.name
+    match = re.fullmatch(r"checkpoint_?(last|best|\d+|\d+_\d+)\.pt", path.name)
+    if path.is_file():
+        raise UserError(
+            f"{value} is the original's file: write `likeness import neural_actor {value} --out RUN --data DATASET` "
+            "first, then give RUN"
+        )
+    if match is None or not run.is_dir():
+        return "--run", value
+    return "--run", str(run), "--which", match[1].replace("_", "-")
 
 
 def valid_resolution(value: str, given: Given) -> Sequence[str]:
