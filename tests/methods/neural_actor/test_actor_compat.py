@@ -130,6 +130,17 @@ def test_NA15_flags_and_values_without_counterpart_fail_by_name(flags, words):
     assert words in str(error.value)
 
 
+def test_NA15_checkpoints_of_a_line_that_trained_here_are_found(tmp_path):
+    (tmp_path / "runs" / "lan_x").mkdir(parents=True)
+    saved = tmp_path / "lan_x"
+    for name, which in (("checkpoint_best.pt", "best"), ("checkpoint_2_700.pt", "2-700"), ("checkpoint3.pt", "3")):
+        words = rewrite("animate", ["--path", str(saved / name), "--render-output", "o"])
+        assert words[:4] == ["--run", str(tmp_path / "runs" / "lan_x"), "--which", which]
+    (tmp_path / "nerf_lan.pt").touch()
+    with pytest.raises(UserError, match="likeness import neural_actor .*nerf_lan.pt"):
+        rewrite("animate", ["--path", str(tmp_path / "nerf_lan.pt"), "--render-output", "o"])
+
+
 @pytest.mark.parametrize(
     ("table", "config"), [(RENDER, AnimateConfig), (VALIDATE, EvaluateConfig), (TEXTURE_INFER, InferConfig)]
 )

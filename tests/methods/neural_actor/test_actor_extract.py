@@ -131,6 +131,15 @@ def test_NA16_members_cannot_leave_the_folder(split, tmp_path):
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_NA16_videos_of_other_names(split, tmp_path):
+    (split / "rgb_video" / "001.avi").rename(split / "rgb_video" / "1.avi")
+    command(["extract", "actor", str(split), str(tmp_path / "o"), "--frames", "1,2", "--cameras", "1,2"])
+    assert level(tmp_path / "o" / "rgb" / "000001" / "image_c_001.png") == 11
+    (split / "rgb_video" / "1.avi").rename(split / "rgb_video" / "front.avi")
+    with pytest.raises(UserError, match="front.avi.*named after their cameras' numbers"):
+        command(["extract", "actor", str(split), str(tmp_path / "p")])
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

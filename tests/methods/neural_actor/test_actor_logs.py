@@ -80,7 +80,8 @@ def test_NA14_tensorboard_scalars_and_images(run):
     assert [event.step for event in steps.Scalars("losses/loss")] == [2, 4, 6, 8, 10, 12]
     pictures = events(run.folder / "tensorboard_paper")
     images = pictures.Tags()["images"]
-    assert "results_test/rendered_and_true" in images and "results_train/rendered_and_true" in images
+    shown = ("rendered_and_true", "depth", "normal", "voxel")
+    assert {f"results_{phase}/{name}" for phase in ("train", "test") for name in shown} <= set(images)
     assert len(pictures.Images("results_test/rendered_and_true")) == 3
 
 

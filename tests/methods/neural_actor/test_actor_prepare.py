@@ -101,6 +101,9 @@ def test_NA18_easymocap_round_trip(folder, body):
             4,
             3,
         )
+    (folder / "smpl" / "000002.json").rename(folder / "smpl" / "000009.json")
+    with pytest.raises(UserError, match="another motion, such as 000002.json"):
+        prepared(folder, folder / "smpl", "--person", "4")
     motion = json.loads(read_frames(out)[2].transform.read_text())["motion"]
     earlier = [read_transform(frame.transform).joints for frame in read_frames(out)]
     assert np.allclose(motion, torch.stack(earlier), atol=1e-6)

@@ -208,10 +208,20 @@ def checkpoint(value: str, given: Given) -> Sequence[str]:
 
 
 def run_path(value: str, given: Given) -> Sequence[str]:
-    """`--path`: a run, a checkpoint of ours or the original's."""
+    """`--path`: a run of ours, or SAVE_DIR/checkpoint_<which>.pt of a line that trained here."""
     if ":" in value:
         raise UserError(f"found {value!r}: averaging several checkpoints is not built, give one")
-    return "--run", value
+    path = Path(value)
+    run = path.parent.parent / "runs" / path.parent.name
+    match = re.fullmatch(r"checkpoint_?(last|best|\d+|\d+_\d+)\.pt", path.name)
+    if path.is_file():
+        raise UserError(
+            f"{value} is the original's file: write `likeness import neural_actor {value} --out RUN --data DATASET` "
+            "first, then give RUN"
+        )
+    if match is None or not run.is_dir():
+        return "--run", value
+    return "--run", str(run), "--which", match[1].replace("_", "-")
 
 
 def valid_resolution(value: str, given: Given) -> Sequence[str]:

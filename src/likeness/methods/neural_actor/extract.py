@@ -138,24 +138,25 @@ def find_videos(split_dir: Path, cameras: str, transforms: list[str]) -> list[Vi
         UserError: a chosen camera has no video.
     """
     stems = [Path(name).stem for name in transforms]
-    found = {path.stem: path for path in _videos(split_dir / "rgb_video", "*")}
-    if cameras != "all":
-        first, end = half_open(cameras, "cameras")
-        wanted = [f"{number:03d}" for number in range(first, end or 0)]
-        absent = [name for name in wanted if name not in found]
-        if absent:
-            raise UserError(
-                f"has no video of camera {', '.join(absent)}; found {', '.join(sorted(found)) or 'none'}",
-                path=split_dir / "rgb_video",
-            )
-        found = {name: found[name] for name in wanted}
-    strangers = [path.name for name, path in found.items() if not name.isdigit()]
-    if strangers:
+    paths = _videos(split_dir / "rgb_video", "*")
+    numbers = {int(path.stem) for path in paths if path.stem.isdigit()}
+    if len(numbers) != len(paths):
         raise UserError(
-            f"holds {', '.join(sorted(strangers))}: videos are named after their cameras' numbers, as in 000.avi",
+            f"holds {', '.join(path.name for path in paths)}: videos are named after their cameras' numbers, each "
+            "once, as in 000.avi",
             path=split_dir / "rgb_video",
         )
-    videos = [Video(path, _camera_place(name, stems), int(name)) for name, path in sorted(found.items())]
+    found = {int(path.stem): path for path in paths}
+    if cameras != "all":
+        first, end = half_open(cameras, "cameras")
+        absent = [f"{number:03d}" for number in range(first, end or 0) if number not in found]
+        if absent:
+            names = ", ".join(path.stem for path in paths)
+            raise UserError(
+                f"has no video of camera {', '.join(absent)}; found {names or 'none'}", path=split_dir / "rgb_video"
+            )
+        found = {number: found[number] for number in range(first, end or 0)}
+    videos = [Video(path, _camera_place(number, stems), number) for number, path in sorted(found.items())]
     for kind in ("tex", "normal"):
         maps = _videos(split_dir, f"{kind}*")
         if len(maps) > 1:
@@ -281,11 +282,11 @@ def _videos(folder: Path, pattern: str) -> list[Path]:
     return sorted(path for path in folder.glob(pattern) if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
-def _camera_place(camera: str, stems: list[str]) -> Callable[[int], Path]:
+def _camera_place(camera: int, stems: list[str]) -> Callable[[int], Path]:
     # A frame's pictures lie under its transform's name, by which training finds them.
     def place(number: int) -> Path:
         stem = stems[number] if number < len(stems) else f"{number:06d}"
-        return Path("rgb") / stem / f"image_c_{camera}.png"
+        return Path("rgb") / stem / f"image_c_{camera:03d}.png"
 
     return place
 

@@ -10,10 +10,12 @@ from likeness.engine import Context, OptimizerSpec, Stage, UpdateSpec, load_tens
 from likeness.errors import UserError
 from likeness.formats.actor import read_body
 from likeness.methods.neural_actor import rays
+from likeness.methods.neural_actor.avatar import View
 from likeness.methods.neural_actor.config import RendererConfig, parse_views
 from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, TrainingFrames, ValidationFrames
 from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
+from likeness.methods.neural_actor.pictures import depth_picture, mesh_picture, normal_picture
 from likeness.methods.neural_actor.renderer import (
     Noise,
     RayBounds,
@@ -24,6 +26,7 @@ from likeness.methods.neural_actor.renderer import (
     render,
 )
 from likeness.methods.neural_actor.texture_maps import FeatureMaps
+from likeness.methods.neural_actor.viewpoints import Viewpoint
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 
@@ -165,18 +168,18 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         search = exact_search(self.renderer, body)
         return render(self.renderer, body, texture_map, origin, directions, bounds, config, search, noise)
 
+    def view(self, batch: ActorBatch, body: PosedBody) -> View:
+        """What the batch's first camera sees of the actor, all pixels."""
+        origin, directions = batch.origins[0], batch.directions[0]
+        texture_map = self.renderer.encoder.texture_map(batch.texture)
+        bounds = bound_rays(body, origin, directions, self.config.render.min_dis_eps)
+        seen = self.render_pixels(body, texture_map, origin, directions, bounds)
+        height, width = batch.size.tolist()
+        return View((height, width), origin, directions, seen, int(bounds.hit.sum()))
+
     def picture(self, batch: ActorBatch) -> tuple[Tensor, Tensor]:
         """Rendered and true picture (3, H, W) in [0, 1] of the batch's first view."""
-        network = self.renderer
-        body = network.pose_body(batch.pose)
-        texture_map = network.encoder.texture_map(batch.texture)
-        bounds = bound_rays(body, batch.origins[0], batch.directions[0], self.config.render.min_dis_eps)
-        seen = self.render_pixels(body, texture_map, batch.origins[0], batch.directions[0], bounds)
-        shape = (*batch.size.tolist(), 3)
-        ours, truth = (
-            ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (seen.color, batch.target[0])
-        )
-        return ours, truth
+        return _pair(self.view(batch, self.renderer.pose_body(batch.pose)), batch)
 
     def measure(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
         ours, truth = self.picture(batch)
@@ -185,7 +188,23 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         return {"loss": loss * self.config.color_weight, "psnr": psnr(*pair)[0].float(), "ssim": ssim(*pair)[0].float()}
 
     def visuals(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
-        return {"rendered_and_true": torch.cat(self.picture(batch), dim=-1)}
+        body = self.renderer.pose_body(batch.pose)
+        view = self.view(batch, body)
+        viewpoint = Viewpoint(self.folder.cameras[int(batch.view[0])], view.size)
+        return {
+            "rendered_and_true": torch.cat(_pair(view, batch), dim=-1),
+            "depth": depth_picture(view),
+            "normal": normal_picture(view, viewpoint),
+            "voxel": mesh_picture(self.renderer, body, view, batch.texture[0]),
+        }
+
+
+def _pair(view: View, batch: ActorBatch) -> tuple[Tensor, Tensor]:
+    shape = (*view.size, 3)
+    ours, truth = (
+        ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (view.seen.color, batch.target[0])
+    )
+    return ours, truth
 
 
 def draw_noise(rays: int, config: RenderConfig, generator: torch.Generator) -> Noise:

@@ -64,6 +64,12 @@ def prepare(config: PrepareConfig) -> None:
         rig, motion = from_easymocap(config.motion, rig, config.person)
     else:
         rig, motion = from_arrays(config.motion, rig, config.first_frame)
+    strangers = {path.stem for path in (config.out / "transform").glob("*.json")} - set(motion.stems)
+    if strangers:
+        raise UserError(
+            f"holds transforms of another motion, such as {min(strangers)}.json: remove them or choose another folder",
+            path=config.out / "transform",
+        )
     rest = torch.eye(4).expand(len(rig.parents), 4, 4).clone()
     cameras = [] if config.cameras is None else [camera for _, camera in read_yaml_cameras(config.cameras)]
     write_body(config.out, BodyModel(rig.vertices, rig.faces, uv[uv_faces], rig.weights, rest), uv, uv_faces)

@@ -39,7 +39,7 @@ class RenderConfig:
     discrete_regularization: bool = True
     """Add normal noise to the density while training."""
     near_body_only: bool = False
-    """Give no density to samples farther than `min_dis_eps` from the body; published fields are free there."""
+    """Leave out samples farther than `min_dis_eps` from the body: faster, but published fields are free there."""
     chunk_size: int = 64
     """Samples evaluated at once, in units of 1024; a CPU takes fewer where that is faster."""
 
@@ -203,36 +203,37 @@ def _march(
 ) -> tuple[Rendered, Tensor]:
     """What rays (N, 3) see through one field, and the weights (N, S) of their samples."""
     points = (origin + depths.unsqueeze(-1) * directions.unsqueeze(1)).flatten(0, 1)
+    spans = lengths.flatten()
+    extra = torch.zeros_like(spans) if density_noise is None else density_noise.flatten()
     with torch.no_grad():
         with full_precision(points.device):
             faces = scene.nearest_face(scene.body.pose.to_normalised(points))
             located = scene.network.locate(scene.body, points, faces)
-        extra = depths.new_zeros(depths.numel()) if density_noise is None else density_noise.flatten()
+        place = torch.arange(len(points), device=points.device)
+        if scene.config.near_body_only:
+            place = (located.distance.abs() < scene.config.min_dis_eps).nonzero()[:, 0]
+            located, spans, extra = located.at(place), spans[place], extra[place]
         inputs = scene.network.embed(scene.body, located, scene.texture_map)
         sigma, feature = field.density(inputs)
-        energy = torch.relu(sigma.float() + extra) * lengths.flatten()
-        if scene.config.near_body_only:
-            energy = torch.where(located.distance.abs() < scene.config.min_dis_eps, energy, 0.0)
-    rays_of = torch.arange(len(directions), device=depths.device).repeat_interleave(depths.shape[1])
+        energy = torch.relu(sigma.float() + extra) * spans
     if torch.is_grad_enabled():
         live = (energy > 0).nonzero()[:, 0]
         inputs = scene.network.embed(scene.body, located.at(live), scene.texture_map)
         sigma, feature = field.density(inputs)
-        energy = torch.zeros_like(energy).index_copy(
-            0, live, torch.relu(sigma.float() + extra[live]) * lengths.flatten()[live]
-        )
-        weights = compositing_weights(energy.view_as(depths))
+        energy = torch.relu(sigma.float() + extra[live]) * spans[live]
+        weights = compositing_weights(_spread(energy, place[live], depths))
     else:
-        weights = compositing_weights(energy.view_as(depths))
-        live = (weights.flatten() > LEAST_WEIGHT).nonzero()[:, 0]
+        weights = compositing_weights(_spread(energy, place, depths))
+        live = (weights.flatten()[place] > LEAST_WEIGHT).nonzero()[:, 0]
         inputs = {name: value[live] for name, value in inputs.items() if name in field.reads}
         sigma, feature = sigma[live], feature[live]
-    rays_of = rays_of[live]
+    place = place[live]
+    rays_of = torch.div(place, depths.shape[1], rounding_mode="floor")
     named = {**inputs, "feat": feature, "sigma": sigma.unsqueeze(-1), "ray": directions[rays_of]}
     if scene.normals or "normal" in field.reads:
         named["normal"] = field.normals(inputs)
     rgb = field.color(named).float()
-    share = weights.flatten()[live].unsqueeze(-1)
+    share = weights.flatten()[place].unsqueeze(-1)
     missed = 1 - weights.sum(-1)
     color = rgb.new_zeros(len(directions), 3).index_add(0, rays_of, share * rgb)
     color = color + missed.unsqueeze(-1) * field.background
@@ -241,6 +242,11 @@ def _march(
     if scene.normals:
         normal = rgb.new_zeros(len(directions), 3).index_add(0, rays_of, share * named["normal"])
     return Rendered(color, depth, missed, None, normal), weights
+
+
+def _spread(values: Tensor, place: Tensor, like: Tensor) -> Tensor:
+    """`values` (M,) at their places among the samples (N, S), 0 elsewhere."""
+    return values.new_zeros(like.numel()).index_copy(0, place, values).view_as(like)
 
 
 def compositing_weights(energy: Tensor) -> Tensor:
