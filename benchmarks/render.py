@@ -7,10 +7,10 @@ import warp as wp
 from torch import Tensor
 
 from benchmarks import Row, best_time
-from likeness.render import kernels, raster_kernels
+from likeness.render import kernels
 from likeness.render.interpolate import interpolate
 from likeness.render.intersect import MeshTree
-from likeness.render.rasterise import rasterise
+from likeness.render.rasterise import find_nearest, rasterise
 from likeness.render.silhouette import adjacent_triangles, antialias
 from likeness.render.texture import sample_texture
 
@@ -97,10 +97,9 @@ def plain_distances(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tens
 
 def find_ids(vertices: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     """The packed keys of the visible triangles: the rasteriser's first half, alone."""
-    nearest = torch.full((size[0] * size[1],), torch.iinfo(torch.int64).max)
+    nearest = torch.full((1, *size), torch.iinfo(torch.int64).max)
     places, corners = kernels.as_array(vertices, wp.vec3), kernels.as_array(triangles, wp.vec3i)
-    arguments = [places, corners, True, 1e-3, 1, *size, kernels.as_array(nearest, wp.int64)]
-    kernels.launch(raster_kernels.find_nearest, (1, len(triangles), 1), arguments, vertices.device)
+    find_nearest(places, corners, 1, len(triangles), True, 1e-3, nearest)
     return nearest
 
 

@@ -54,9 +54,7 @@ class ShadowMap:
         self._origin = (self._axes @ centre).astype(np.float32)
         self._scale = np.float32(SHADOW_SIZE / (2 * radius))
         places = torch.from_numpy(self._place(scene.vertices))[None]
-        # A third of the hair throws nearly the shadow of all of it.
-        kept = (scene.materials != Material.HAIR) | (np.arange(len(scene.triangles)) % 3 == 0)
-        casters = torch.from_numpy(scene.triangles[kept])
+        casters = torch.from_numpy(scene.casters)
         raster = rasterise(places, casters, (SHADOW_SIZE, SHADOW_SIZE), perspective=False)
         # Kept here: the kernels' structure does not own its arrays.
         self._depth = torch.where(raster.depth[0] > 0, raster.depth[0] - FAR, torch.inf)
