@@ -83,7 +83,7 @@ def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: floa
     # A third of the hair throws nearly the shadow of all of it.
     casters = np.concatenate([*triangles, pieces.reshape(-1, 3)[::3]])
     # What is hidden costs the rasteriser little when what hides it comes first.
-    triangles.append(pieces[_ascending(distances)].reshape(-1, 3))
+    triangles.append(pieces[ascending(distances)].reshape(-1, 3))
     kinds = [materials]
     kinds += [np.full(len(triangles[k]), Material.EYE, np.uint8) for k in (1, 2)]
     kinds.append(np.full(len(triangles[3]), Material.HAIR, np.uint8))
@@ -153,8 +153,8 @@ def _ribbons(
     return distances.ravel()
 
 
-def _ascending(distances: np.ndarray) -> np.ndarray:
-    """Order of distances, to a 65,000th of their range: numbers of 16 bits are sorted in one pass."""
+def ascending(distances: np.ndarray) -> np.ndarray:
+    """Order of distances (N,), to a 65,000th of their range: numbers of 16 bits are sorted in one pass."""
     if not len(distances):
         return np.zeros(0, np.int64)
     low, high = distances.min(), distances.max()

@@ -2,7 +2,6 @@
 
 # Kernels are Warp's language, not typed Python; in it `int(0)` declares a variable that a loop may change.
 # mypy: ignore-errors
-# ruff: noqa: UP018
 
 import warp as wp
 
