@@ -11,6 +11,7 @@ import warp as wp
 from likeness.capture import eyes, strand_kernels
 from likeness.capture.assets import load_assets
 from likeness.capture.body import bone_transforms, skin, surface, vertex_normals
+from likeness.capture.hair import Hair, coarser
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person
 from likeness.render.kernels import as_array, launch
@@ -62,8 +63,11 @@ class Scene:
 def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: float) -> Scene:
     """Pose a person; hair ribbons face the point `eye` (3,) in the world.
 
-    `resolution` is the angle of one sample in radians: no ribbon is drawn thinner than a sample.
+    `resolution` is the angle of one sample in radians: the smaller somebody is in the picture, the fewer and wider
+    ribbons are drawn, and none is thinner than a sample.
     """
+    sample = resolution * float(np.linalg.norm(eye - person.face_center - act.root))
+    hair = coarser(person.hair, sample)
     rest = person.with_expression(act.expression)
     transforms = bone_transforms(person.skeleton, act.bones(), act.root)
     body = skin(rest, transforms)
@@ -71,12 +75,12 @@ def assemble(person: Person, act: Performance, eye: np.ndarray, resolution: floa
     solid = [(body, vertex_normals(body), np.zeros_like(body))]
     solid += [_eyeball(person, act, head, k) for k in (0, 1)]
     first_eye, second_eye, hair_start = np.cumsum([len(part[0]) for part in solid]).tolist()
-    strands, count = person.hair.points.shape[:2]
+    strands, count = hair.points.shape[:2]
     vertices, normals, local = (np.empty((hair_start + 2 * strands * count, 3), np.float32) for _ in range(3))
     for k, whole in enumerate((vertices, normals, local)):
         np.concatenate([part[k] for part in solid], out=whole[:hair_start])
     edges = (values[hair_start:].reshape(strands, count, 2, 3) for values in (vertices, normals, local))
-    distances = _ribbons(person, transforms, eye, resolution, *edges)
+    distances = _ribbons(person, hair, transforms, eye, *edges)
     base, materials, corners_uv = _base_triangles()
     triangles = [base, eyes.sphere()[1] + first_eye, eyes.sphere()[1] + second_eye]
     pieces = _ribbon_triangles(strands, count, hair_start)
@@ -119,9 +123,9 @@ def _eyeball(person: Person, act: Performance, head: np.ndarray, k: int):
 
 def _ribbons(
     person: Person,
+    hair: Hair,
     transforms: np.ndarray,
     eye: np.ndarray,
-    resolution: float,
     edges: np.ndarray,
     tangents: np.ndarray,
     local: np.ndarray,
@@ -131,13 +135,11 @@ def _ribbons(
     Returns:
         (S (P - 1),) float32 squared distance of every piece from the eye.
     """
-    hair, bones = person.hair, load_assets().bones
+    bones = load_assets().bones
     strands, count = hair.points.shape[:2]
     distances = np.empty((strands, count - 1), np.float32)
     head, chest = (transforms[bones.index(bone)] for bone in ("head", "spine_03"))
     if strands:
-        middle = head[:3, :3] @ hair.points.mean((0, 1)) + head[:3, 3]
-        thinnest = 0.8 * resolution * float(np.linalg.norm(eye - middle))
         arguments = [
             as_array(torch.from_numpy(hair.points), wp.vec3),
             as_array(torch.from_numpy(hair.shade), wp.float32),
@@ -145,7 +147,7 @@ def _ribbons(
             wp.mat44(*chest.ravel()),
             float(person.skeleton.joints[bones.index("head"), 1]) - 0.12,
             wp.vec3(*eye),
-            max(hair.width, thinnest),
+            hair.width,
             *(as_array(torch.from_numpy(values), wp.vec3) for values in (edges, tangents, local)),
             as_array(torch.from_numpy(distances), wp.float32),
         ]
