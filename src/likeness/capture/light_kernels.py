@@ -144,8 +144,7 @@ def _tooth(rest: wp.vec3):
     if rest[1] > 6.56:
         edge = wp.where(rest[1] > 6.60, 6.665 + 0.012 * wp.cos(2.0 * wp.pi * along), 6.455)
         gum = _smoothstep(-0.008, 0.008, rest[1] - edge)
-    back = _smoothstep(0.10, 0.42, wp.abs(rest[0]))
-    return (1.0 - 0.55 * back) * (enamel + gum * (wp.vec3(0.35, 0.12, 0.11) - enamel))
+    return enamel + gum * (wp.vec3(0.35, 0.12, 0.11) - enamel)
 
 
 @wp.func
@@ -319,18 +318,23 @@ def shade(
         # The upper lid and its lashes keep the sky off the eye.
         open_sky = 0.62 - 0.25 * _smoothstep(0.15, 0.5, direction[1])
     elif material == TEETH:
-        albedo = _tooth(_mix(rest, corners, w))
-        open_sky = 0.8
-        # Light comes through the lips.
-        lit = wp.max(lit, 0.45)
+        place = _mix(rest, corners, w)
+        albedo = _tooth(place)
+        # Light comes through the lips, and little of it to the teeth behind the cheeks.
+        outer = _smoothstep(1.0, 1.42, place[2])
+        open_sky = 0.2 + 0.6 * outer
+        lit = wp.max(lit, 0.6) * (0.25 + 0.75 * outer)
     else:
         bare = w[0] * openness[corners[0]] + w[1] * openness[corners[1]] + w[2] * openness[corners[2]]
         open_sky = wp.pow(wp.max(bare, 0.0), 1.3)
     if material == BODY:
         albedo = _painted(texture, linear, uv[0], uv[1])
-        if part == INNER_MOUTH:
-            # Light reaches an open mouth through lips and cheeks, too.
-            open_sky = wp.max(open_sky, 0.25)
+    if material == TONGUE or part == INNER_MOUTH:
+        # The rest pose, whose openness this is, has its mouth shut. Light that came in is scattered about; shadows of
+        # single teeth are not seen, and the throat stays dark.
+        outer = _smoothstep(0.9, 1.45, _mix(rest, corners, w)[2])
+        open_sky = 0.08 + 0.4 * outer
+        lit = 0.5 * outer
     if wp.dot(normal, view) < -0.2:
         normal = -normal
     gloss = finish[part, 0]
