@@ -25,8 +25,8 @@ LIMITS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, f
     "head": ((-0.5, 0.5), (-0.8, 0.8), (-0.4, 0.4)),
     "pelvis": ((-0.8, 0.8), (-np.inf, np.inf), (-0.4, 0.4)),
 }
-"""Bounds of each bone's rotation vector about x (forward bends are positive for the spine), y and z, radians. The pelvis
-carries the whole body, which may turn as often as it likes."""
+"""Bounds of each bone's rotation vector about x (forward bends are positive for the spine), y and z, radians. The
+pelvis carries the whole body, which may turn as often as it likes."""
 STRIDES = 0.9
 """Two steps of a walk a second, at the middle pace."""
 
