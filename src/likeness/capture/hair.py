@@ -17,7 +17,7 @@ COLOURS = (
 """sRGB: black, dark brown, brown, light brown, blond, red, grey."""
 STRANDS = 5000
 CLUMPS = 160
-WIDE_ENOUGH, FEWEST = 2.5, 0.3
+WIDE_ENOUGH, FEWEST = 3.0, 0.3
 """Samples that a strand's root covers before strands are left out, and the share of them that always stays."""
 CENTRE = np.array([0.0, 7.45, 0.15])
 """Middle of the rest head, decimetres."""
