@@ -81,8 +81,9 @@ def _moment(motion: str, angle: float, size: float) -> tuple[dict[str, np.ndarra
         for side, sign in (("l", 1), ("r", -1)):
             step = sign * swing
             pose[f"thigh_{side}"] = np.array([-0.48 * size * step, 0, 0])
-            # The knee bends while its leg swings forward: a curve without a kink, so that the foot is not jerked.
-            lifted = 0.5 + 0.5 * np.cos(angle + (0.9 if sign > 0 else np.pi + 0.9))
+            # The knee bends most shortly before its thigh passes the other: a curve without a kink, so that the foot is
+            # not jerked.
+            lifted = 0.5 + 0.5 * np.cos(angle + (0.35 if sign > 0 else np.pi + 0.35))
             pose[f"calf_{side}"] = np.array([0.08 + 0.8 * size * lifted**2, 0, 0])
             pose[f"foot_{side}"] = np.array([0.15 * step, 0, 0])
             pose[f"upperarm_{side}"] = pose[f"upperarm_{side}"] + np.array([0.42 * size * step, 0, 0])
