@@ -233,22 +233,24 @@ def unwrap(shot: Frame, topology: Topology, world: np.ndarray, size: int) -> np.
     toward = shot.camera.position.numpy() - points
     pixels, depth = shot.camera.project(torch.from_numpy(points))
     where = (pixels.numpy() - 0.5).astype(np.float32)
-    seen_depth = cv2.remap(shot.depth[0].numpy(), where[:, :1], where[:, 1:], cv2.INTER_NEAREST, borderValue=0)[:, 0]
+    seen_depth = _looked_up(shot.depth[0].numpy(), where, cv2.INTER_NEAREST)[:, 0]
     seen = np.abs(depth.numpy() - seen_depth) < SEEN_WITHIN
     seen &= np.einsum("ni,ni->n", normals, toward) > 0.15 * np.linalg.norm(normals, axis=1) * np.linalg.norm(
         toward, axis=1
     )
-    picture = to_uint8(shot.image)
-    colours = np.concatenate(
-        [
-            cv2.remap(picture, where[part, :1], where[part, 1:], cv2.INTER_LINEAR).reshape(-1, 3)
-            for part in np.array_split(np.arange(len(where)), len(where) // 30000 + 1)
-        ]
-    )
+    colours = _looked_up(to_uint8(shot.image), where, cv2.INTER_LINEAR)
     out = np.zeros((size, size, 3), np.uint8)
     # 0 means "not seen": what is seen and black becomes the darkest grey instead.
     out[covered] = np.where(seen[:, None], np.maximum(colours, 1), 0)
     return out
+
+
+def _looked_up(picture: np.ndarray, where: np.ndarray, interpolation: int) -> np.ndarray:
+    """Values (N, C) of a picture (H, W, C) at places (N, 2), x first in pixels from the first centre; 0 outside."""
+    # OpenCV refuses more than 32767 places at once.
+    parts = np.array_split(where, len(where) // 30000 + 1)
+    found = [cv2.remap(picture, part[:, :1], part[:, 1:], interpolation, borderValue=0) for part in parts]
+    return np.concatenate(found).reshape(len(where), -1)
 
 
 def average_texture(textures: list[np.ndarray]) -> np.ndarray:

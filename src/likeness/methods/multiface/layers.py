@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likeness.methods.multiface.functional import convolve, deconvolve, global_norm, normed_linear
+
 SLOPE = 0.2
 """Of every leaky rectifier."""
 
@@ -22,8 +24,7 @@ class LinearWN(nn.Linear):
         _finish(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Scaling the few outputs spares a copy of the matrix, which has millions of entries.
-        return F.linear(x, self.weight) * (self.g / _norm(self.weight)) + self.bias
+        return normed_linear(x, self.weight, self.g, self.bias)
 
 
 class Conv2dWN(nn.Conv2d):
@@ -39,10 +40,10 @@ class Conv2dWN(nn.Conv2d):
 
     def effective(self) -> Tensor:
         """The kernel that is applied."""
-        return self.weight * (self.g / _norm(self.weight))[:, None, None, None]
+        return self.weight * (self.g / global_norm(self.weight))[:, None, None, None]
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.effective(), self.bias)
+        return convolve(x, self.effective(), self.bias, self.stride[0])
 
 
 class ConvTranspose2dWN(nn.ConvTranspose2d):
@@ -63,10 +64,17 @@ class ConvTranspose2dWN(nn.ConvTranspose2d):
 
     def effective(self) -> Tensor:
         """The kernel that is applied."""
-        return self.weight * (self.g / _norm(self.weight))[None, :, None, None]
+        return self.weight * (self.g / global_norm(self.weight))[None, :, None, None]
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return F.conv_transpose2d(x, self.effective(), self.bias, 2, 1)
+        return deconvolve(x, self.effective(), self.bias)
+
+
+class Deconv(nn.ConvTranspose2d):
+    """A 4x4 transposed convolution of stride 2 without weight norm: what `fold` makes of `ConvTranspose2dWN`."""
+
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+        return deconvolve(x, self.weight, self.bias)
 
 
 class UpsampleConvWN(Conv2dWN):
@@ -85,10 +93,12 @@ class TexelDeconv(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, kind: type[nn.Module]):
         super().__init__()
         self.deconv = kind(inputs, outputs)
-        self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))
+        # It lies in memory as the pictures do that it is added to: no transposition in any step.
+        bias = torch.zeros(1, outputs, size, size).contiguous(memory_format=torch.channels_last)
+        self.bias = nn.Parameter(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.deconv(x) + self.bias.contiguous(memory_format=torch.channels_last)
+        return self.deconv(x) + self.bias
 
 
 class DownBlock(nn.Module):
@@ -103,9 +113,9 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, residual in ((self.conv1, self.res1), (self.conv2, self.res2)):
-            x = F.leaky_relu(conv(x), SLOPE)
+            x = F.leaky_relu_(conv(x), SLOPE)
             if residual is not None:
-                x = F.leaky_relu(residual(x) + x, SLOPE)
+                x = F.leaky_relu_(residual(x) + x, SLOPE)
         return x
 
 
@@ -141,16 +151,16 @@ class UpBlock(nn.Module):
         self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.conv1(x), SLOPE)
+        x = F.leaky_relu_(self.conv1(x), SLOPE)
         if self.res1 is not None:
-            x = F.leaky_relu(self.res1(x) + x, SLOPE)
+            x = F.leaky_relu_(self.res1(x) + x, SLOPE)
         x = self.conv2(x)
         if not self.last:
-            x = F.leaky_relu(x, SLOPE)
+            x = F.leaky_relu_(x, SLOPE)
         if self.res2 is not None:
             x = self.res2(x) + x
             if not self.last:
-                x = F.leaky_relu(x, SLOPE)
+                x = F.leaky_relu_(x, SLOPE)
         return x
 
 
@@ -171,7 +181,7 @@ def fold(module: nn.Module) -> nn.Module:
     folded: nn.Module
     if isinstance(module, LinearWN):
         folded = nn.Linear(module.in_features, module.out_features, device="meta")
-        folded.weight = _frozen(module.weight * (module.g / _norm(module.weight))[:, None])
+        folded.weight = _frozen(module.weight * (module.g / global_norm(module.weight))[:, None])
         folded.bias = _frozen(module.bias)
         return folded
     if isinstance(module, TexelDeconv):
@@ -185,7 +195,7 @@ def fold(module: nn.Module) -> nn.Module:
         folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
         return folded
     if isinstance(module, ConvTranspose2dWN):
-        folded = nn.ConvTranspose2d(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
+        folded = Deconv(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
         folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
         return folded
     if isinstance(module, Conv2dWN):
@@ -201,11 +211,6 @@ def fold(module: nn.Module) -> nn.Module:
     return folded
 
 
-def _norm(weight: Tensor) -> Tensor:
-    # Row by row first: one sum over millions of float32 squares is off by 1e-4.
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
-
-
 def _frozen(value: Tensor | None) -> nn.Parameter:
     assert value is not None
     return nn.Parameter(value.detach().clone(), requires_grad=False)
@@ -219,4 +224,4 @@ def _initialise(weight: Tensor, channels: int, area: int, slope: float) -> None:
 def _finish(layer: LinearWN | Conv2dWN | ConvTranspose2dWN) -> None:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
-    nn.init.constant_(layer.g, float(_norm(layer.weight.detach())))
+    nn.init.constant_(layer.g, float(global_norm(layer.weight.detach())))

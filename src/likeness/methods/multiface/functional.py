@@ -1,0 +1,132 @@
+"""The layers' arithmetic with hand-written gradients: what automatic ones do in several passes over millions of values.
+
+Autocast is followed as by torch's own layers: products in the lower precision, gradients of parameters in theirs.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd import Function
+
+FEW_CHANNELS = 8
+"""Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
+
+
+def global_norm(weight: Tensor) -> Tensor:
+    """() Frobenius norm of a whole weight tensor."""
+    # Row by row first: one sum over millions of float32 squares is off by 1e-4.
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
+
+
+def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
+    """(B, O): g_o (W x)_o / ||W||_F + b_o of x (B, I), weight (O, I), g and bias (O,)."""
+    return _NormedLinear.apply(*_cast(x, weight), g, bias)  # type: ignore[no-untyped-call]
+
+
+def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 1) -> Tensor:
+    """Convolution of x (B, C, H, W) with kernel (O, C, k, k) and bias (O,)."""
+    return _Convolution.apply(*_cast(x, kernel), bias, stride, padding, False)  # type: ignore[no-untyped-call]
+
+
+def deconvolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+    """Transposed convolution (B, O, 2H, 2W) of stride 2 and padding 1 of x with kernel (C, O, 4, 4) and bias (O,)."""
+    return _Convolution.apply(*_cast(x, kernel), bias, 2, 1, True)  # type: ignore[no-untyped-call]
+
+
+def by_phases(x: Tensor, kernel: Tensor) -> Tensor:
+    """The transposed convolution as one 2x2 convolution to four times the channels, whose pixels are then interleaved.
+
+    Output rows 2w - 1 and 2w both come from input rows w - 1 and w, so that one window makes a 2x2 block of pixels;
+    the outermost ring of blocks reaches one pixel over the edge and is cut.
+    """
+    inputs, outputs = kernel.shape[:2]
+    phases = kernel.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
+    phases = phases.reshape(4 * outputs, inputs, 2, 2).contiguous(memory_format=torch.channels_last)
+    blocks = F.conv2d(x, phases, padding=1).permute(0, 2, 3, 1)
+    return _interleaved(blocks, outputs)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+
+
+_DOUBLING = (((0.75, 0.25, 0), (0.25, 0.75, 0.75), (0, 0, 0.25)), ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)))
+"""Of the first and the second of two doubled pixels: shares of the three pixels around the original in the doubled
+pixels before, at and behind it."""
+
+
+def doubled_convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """3x3 convolution, padding 1, of x (B, C, H, W) doubled bilinearly (half-pixel centres): (B, O, 2H, 2W).
+
+    Both are linear, so that one convolution of x itself makes the four pixels of each block; the doubled picture, the
+    largest of the whole network, is never made. Only at the rim, where the one continues the edge and the other pads
+    with zeros, they run one after the other.
+    """
+    shares = kernel.new_tensor(_DOUBLING)  # (2 of a block, 3 around in x, 3 taps)
+    outputs = kernel.shape[0]
+    phases = torch.einsum("ptk,qsl,ockl->pqocts", shares, shares, kernel).flatten(0, 2)
+    blocks = convolve(x, phases, bias.repeat(4), padding=0).permute(0, 2, 3, 1)
+    inside = _interleaved(blocks, outputs).permute(0, 3, 1, 2)
+
+    def rim(strip: Tensor) -> Tensor:
+        return convolve(F.interpolate(strip, scale_factor=2, mode="bilinear"), kernel, bias)
+
+    left, right = rim(x[..., :2])[..., 2:-2, :2], rim(x[..., -2:])[..., 2:-2, 2:]
+    rows = [rim(x[..., :2, :])[..., :2, :], torch.cat([left, inside, right], 3), rim(x[..., -2:, :])[..., 2:, :]]
+    return torch.cat(rows, 2)
+
+
+def _interleaved(blocks: Tensor, channels: int) -> Tensor:
+    """(B, 2H, 2W, C) from blocks of 2x2 pixels (B, H, W, 4 C), rows first."""
+    count, height, width, _ = blocks.shape
+    rows = blocks.reshape(count, height, width, 2, 2, channels).transpose(2, 3)
+    return rows.reshape(count, 2 * height, 2 * width, channels)
+
+
+class _NormedLinear(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+        norm = global_norm(weight)
+        product = F.linear(x, weight)
+        ctx.save_for_backward(x, weight, g, norm, product)
+        # Scaling the few outputs spares a copy of the matrix, which has millions of entries.
+        return product * (g / norm) + bias
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        x, weight, g, norm, product = ctx.saved_tensors
+        scales = (grad * product).sum(0)
+        products = (grad * (g / norm)).to(x.dtype)
+        of_x = products @ weight if ctx.needs_input_grad[0] else None
+        of_weight = None
+        if ctx.needs_input_grad[1]:
+            of_norm = -(scales * g).sum() / norm.square()
+            of_weight = (weight * (of_norm / norm)).addmm_(products.T, x)
+        return of_x, of_weight, scales / norm, grad.sum(0)
+
+
+class _Convolution(Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int, padding: int, transposed: bool):  # type: ignore[override]
+        ctx.save_for_backward(x, kernel)
+        ctx.stride, ctx.padding, ctx.transposed = [stride] * 2, [padding] * 2, transposed
+        if not transposed:
+            return F.conv2d(x, kernel, bias, stride, padding)
+        if x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
+            picture = by_phases(x, kernel)
+            return picture if bias is None else picture + bias[:, None, None]
+        return F.conv_transpose2d(x, kernel, bias, stride, padding)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        x, kernel = ctx.saved_tensors
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
+        # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
+        of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
+            grad.to(x.dtype), x, kernel, None, ctx.stride, ctx.padding, [1, 1], ctx.transposed, [0, 0], 1, wanted
+        )
+        return of_x, of_kernel, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None, None
+
+
+def _cast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        return x.to(dtype), weight.to(dtype)
+    return x, weight
