@@ -20,7 +20,7 @@ from likeness.formats.multiface import CameraRecord, Entity, Statistics, write_m
 from likeness.methods.multiface.colour import DiagonalColour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import MultifaceBatch, Normaliser, Sample, ViewSet
-from likeness.methods.multiface.layers import Conv2dWN, ConvTranspose2dWN, LinearWN, fold
+from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, LinearWN, fold
 from likeness.methods.multiface.method import Objective
 from likeness.methods.multiface.model import predict
 from likeness.methods.multiface.networks import Avatar, WarpField
@@ -153,10 +153,15 @@ def _plain_linear(self: LinearWN, x: Tensor) -> Tensor:
     return F.linear(x, self.weight * (self.g / self.weight.square().sum().sqrt())[:, None], self.bias)
 
 
-def _plain_convolution(self: ConvTranspose2dWN | Conv2dWN, x: Tensor) -> Tensor:
+def _plain_convolution(
+    self: ConvTranspose2dWN | Conv2dWN, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False
+) -> Tensor:
     if isinstance(self, ConvTranspose2dWN):
-        return F.conv_transpose2d(x.contiguous(), self.effective(), self.bias, 2, 1)
-    return F.conv2d(x.contiguous(), self.effective(), self.bias, self.stride, 1)
+        out = F.conv_transpose2d(x.contiguous(), self.effective(), self.bias, 2, 1)
+    else:
+        out = F.conv2d(x.contiguous(), self.effective(), self.bias, self.stride, 1)
+    out = out if texel_bias is None else out + texel_bias
+    return F.leaky_relu(out, SLOPE) if rectify else out
 
 
 def _plain_field(self: WarpField, z: Tensor) -> Tensor:

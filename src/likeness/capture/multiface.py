@@ -46,6 +46,8 @@ SEGMENTS = {
     ),
 }
 """Segment names as the two capture scripts spell them."""
+SENSOR_HEIGHT, SENSOR_NOISE = 2048, 0.006
+"""Rows of the studio's cameras, and the spread of their noise in units of 0 to 1."""
 SEEN_WITHIN = 0.004
 """Metres that a texel may lie behind the surface that the camera sees and still be taken from it."""
 
@@ -140,9 +142,11 @@ def write_moment(moment: Moment) -> None:
     person = _sitter(moment.seed)
     act = performance(moment)
     topology, vertices = head_topology()
+    # A smaller photograph's pixel gathers the light of several of the studio's.
+    light = studio(0.03, noise=SENSOR_NOISE * moment.height / SENSOR_HEIGHT)
     shots: dict[str, Frame] = {}
     for index, (name, camera) in enumerate(ring(person, moment.cameras, moment.height).items()):
-        shots[name] = take(person, act, camera, studio(0.03), seed=1000 * moment.number + index)
+        shots[name] = take(person, act, camera, light, seed=1000 * moment.number + index)
     posed = next(iter(shots.values()))
     to_world = posed.transforms[load_assets().bones.index("head")].numpy().copy()
     to_world[:3, 3] += to_world[:3, :3] @ person.face_center

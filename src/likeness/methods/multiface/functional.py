@@ -23,14 +23,34 @@ def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
     return _NormedLinear.apply(*_cast(x, weight), g, bias)  # type: ignore[no-untyped-call]
 
 
-def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int = 1, padding: int = 1) -> Tensor:
-    """Convolution of x (B, C, H, W) with kernel (O, C, k, k) and bias (O,)."""
-    return _Convolution.apply(*_cast(x, kernel), bias, stride, padding, False)  # type: ignore[no-untyped-call]
+def convolve(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    *,
+    stride: int = 1,
+    padding: int = 1,
+    texel_bias: Tensor | None = None,
+    slope: float | None = None,
+) -> Tensor:
+    """Convolution, biases and rectifier in one.
+
+    Args:
+        x: (B, C, H, W).
+        kernel: (O, C, k, k).
+        bias: (O,).
+        stride, padding: in pixels.
+        texel_bias: (1, O, H', W') or (1, O, 1, 1), of the result's size.
+        slope: of a leaky rectifier; None leaves it out.
+    """
+    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, stride, padding, False, slope)  # type: ignore[no-untyped-call]
 
 
-def deconvolve(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
-    """Transposed convolution (B, O, 2H, 2W) of stride 2 and padding 1 of x with kernel (C, O, 4, 4) and bias (O,)."""
-    return _Convolution.apply(*_cast(x, kernel), bias, 2, 1, True)  # type: ignore[no-untyped-call]
+def deconvolve(
+    x: Tensor, kernel: Tensor, bias: Tensor | None, *, texel_bias: Tensor | None = None, slope: float | None = None
+) -> Tensor:
+    """The same with a transposed convolution to (B, O, 2H, 2W): stride 2, padding 1, kernel (C, O, 4, 4)."""
+    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, 2, 1, True, slope)  # type: ignore[no-untyped-call]
 
 
 def by_phases(x: Tensor, kernel: Tensor) -> Tensor:
@@ -103,25 +123,42 @@ class _NormedLinear(Function):
 
 class _Convolution(Function):
     @staticmethod
-    def forward(ctx, x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int, padding: int, transposed: bool):  # type: ignore[override]
-        ctx.save_for_backward(x, kernel)
-        ctx.stride, ctx.padding, ctx.transposed = [stride] * 2, [padding] * 2, transposed
-        if not transposed:
-            return F.conv2d(x, kernel, bias, stride, padding)
-        if x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
-            picture = by_phases(x, kernel)
-            return picture if bias is None else picture + bias[:, None, None]
-        return F.conv_transpose2d(x, kernel, bias, stride, padding)
+    def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):  # type: ignore[override]
+        ctx.stride, ctx.padding, ctx.transposed, ctx.slope = [stride] * 2, [padding] * 2, transposed, slope
+        if transposed and x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
+            # An addition out of place makes the cut picture dense again.
+            out = by_phases(x, kernel) + (0 if bias is None else bias[:, None, None])
+        elif transposed:
+            out = F.conv_transpose2d(x, kernel, bias, stride, padding)
+        else:
+            out = F.conv2d(x, kernel, bias, stride, padding)
+        if texel_bias is not None:
+            out += texel_bias
+        if slope is not None:
+            F.leaky_relu_(out, slope)
+        ctx.save_for_backward(x, kernel, None if slope is None else out)
+        ctx.one_bias_a_channel = texel_bias is not None and texel_bias.shape[-1] == 1
+        return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[override]
-        x, kernel = ctx.saved_tensors
-        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], False]
+        x, kernel, out = ctx.saved_tensors
+        if out is not None:
+            grad = torch.ops.aten.leaky_relu_backward(grad, out, ctx.slope, True)
         # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
+        wanted = [*ctx.needs_input_grad[:2], False]
         of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
             grad.to(x.dtype), x, kernel, None, ctx.stride, ctx.padding, [1, 1], ctx.transposed, [0, 0], 1, wanted
         )
-        return of_x, of_kernel, grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None, None, None, None
+        of_bias, of_texels = None, None
+        if ctx.needs_input_grad[2] or ctx.one_bias_a_channel:
+            of_bias = grad.sum((0, 2, 3))
+        if ctx.needs_input_grad[3]:
+            if ctx.one_bias_a_channel:
+                of_texels = of_bias[None, :, None, None]
+            else:
+                of_texels = grad if len(grad) == 1 else grad.sum(0, keepdim=True)
+        return of_x, of_kernel, of_bias, of_texels, None, None, None, None
 
 
 def _cast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,32 +27,58 @@ class LinearWN(nn.Linear):
         return normed_linear(x, self.weight, self.g, self.bias)
 
 
-class Conv2dWN(nn.Conv2d):
+class Convolution(nn.Conv2d):
+    """A convolution with padding 1 that adds texel biases and rectifies on the way."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, padding=1)
+
+    def effective(self) -> Tensor:
+        """The kernel that is applied."""
+        return self.weight
+
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+        slope = SLOPE if rectify else None
+        return convolve(x, self.effective(), self.bias, stride=self.stride[0], texel_bias=texel_bias, slope=slope)
+
+
+class Conv2dWN(Convolution):
     """A convolution whose effective kernel is g_o W_o / ||W||_F."""
 
     g: nn.Parameter
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
-        super().__init__(inputs, outputs, kernel, stride, padding=1)
+        super().__init__(inputs, outputs, kernel, stride)
         self.g = nn.Parameter(torch.empty(outputs))
         _initialise(self.weight, inputs + outputs, kernel**2, SLOPE)
         _finish(self)
 
     def effective(self) -> Tensor:
-        """The kernel that is applied."""
         return self.weight * (self.g / global_norm(self.weight))[:, None, None, None]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return convolve(x, self.effective(), self.bias, self.stride[0])
+
+class Deconvolution(nn.ConvTranspose2d):
+    """A 4x4 transposed convolution of stride 2 that adds texel biases and rectifies on the way."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 4, 2, padding=1)
+
+    def effective(self) -> Tensor:
+        """The kernel that is applied."""
+        return self.weight
+
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:  # type: ignore[override]
+        slope = SLOPE if rectify else None
+        return deconvolve(x, self.effective(), self.bias, texel_bias=texel_bias, slope=slope)
 
 
-class ConvTranspose2dWN(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2; the gain runs over the output channels (the kernel's second axis)."""
+class ConvTranspose2dWN(Deconvolution):
+    """A transposed convolution with weight norm; the gain runs over the output channels (the kernel's second axis)."""
 
     g: nn.Parameter
 
     def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 4, 2, padding=1)
+        super().__init__(inputs, outputs)
         self.g = nn.Parameter(torch.empty(outputs))
         _initialise(self.weight, inputs + outputs, 4, SLOPE)
         with torch.no_grad():
@@ -63,28 +89,21 @@ class ConvTranspose2dWN(nn.ConvTranspose2d):
         _finish(self)
 
     def effective(self) -> Tensor:
-        """The kernel that is applied."""
         return self.weight * (self.g / global_norm(self.weight))[None, :, None, None]
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return deconvolve(x, self.effective(), self.bias)
 
-
-class Deconv(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2 without weight norm: what `fold` makes of `ConvTranspose2dWN`."""
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return deconvolve(x, self.weight, self.bias)
-
-
-class UpsampleConvWN(Conv2dWN):
+class UpsampleConvolution(Convolution):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution (variant `bilinear`, named so by its authors)."""
 
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 3)
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2), texel_bias, rectify=rectify)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2))
+
+class UpsampleConvWN(UpsampleConvolution, Conv2dWN):
+    """The same with weight norm."""
+
+    def __init__(self, inputs: int, outputs: int):
+        Conv2dWN.__init__(self, inputs, outputs, 3)
 
 
 class TexelDeconv(nn.Module):
@@ -97,8 +116,8 @@ class TexelDeconv(nn.Module):
         bias = torch.zeros(1, outputs, size, size).contiguous(memory_format=torch.channels_last)
         self.bias = nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.deconv(x) + self.bias
+    def forward(self, x: Tensor, *, rectify: bool) -> Tensor:
+        return self.deconv(x, self.bias, rectify=rectify)
 
 
 class DownBlock(nn.Module):
@@ -113,7 +132,7 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, residual in ((self.conv1, self.res1), (self.conv2, self.res2)):
-            x = F.leaky_relu_(conv(x), SLOPE)
+            x = conv(x, rectify=True)
             if residual is not None:
                 x = F.leaky_relu_(residual(x) + x, SLOPE)
         return x
@@ -151,12 +170,10 @@ class UpBlock(nn.Module):
         self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu_(self.conv1(x), SLOPE)
+        x = self.conv1(x, rectify=True)
         if self.res1 is not None:
             x = F.leaky_relu_(self.res1(x) + x, SLOPE)
-        x = self.conv2(x)
-        if not self.last:
-            x = F.leaky_relu_(x, SLOPE)
+        x = self.conv2(x, rectify=not self.last)
         if self.res2 is not None:
             x = self.res2(x) + x
             if not self.last:
@@ -187,22 +204,19 @@ def fold(module: nn.Module) -> nn.Module:
     if isinstance(module, TexelDeconv):
         folded = TexelDeconv.__new__(TexelDeconv)
         nn.Module.__init__(folded)
-        deconv = fold(module.deconv)
-        convolution = deconv[1] if isinstance(deconv, nn.Sequential) else deconv
-        convolution.register_parameter("bias", None)
-        folded.deconv = deconv
+        folded.deconv = fold(module.deconv)
+        folded.deconv.register_parameter("bias", None)
         bias = module.bias + module.deconv.bias[None, :, None, None]  # type: ignore[index]
         folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
         return folded
-    if isinstance(module, ConvTranspose2dWN):
-        folded = Deconv(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
+    if isinstance(module, Conv2dWN | ConvTranspose2dWN):
+        if isinstance(module, ConvTranspose2dWN):
+            folded = Deconvolution(module.in_channels, module.out_channels)
+        else:
+            kind = UpsampleConvolution if isinstance(module, UpsampleConvWN) else Convolution
+            folded = kind(module.in_channels, module.out_channels, module.kernel_size[0], module.stride[0])
         folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
         return folded
-    if isinstance(module, Conv2dWN):
-        kernel = module.kernel_size[0]
-        folded = nn.Conv2d(module.in_channels, module.out_channels, kernel, module.stride[0], padding=1, device="meta")
-        folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
-        return nn.Sequential(nn.Upsample(scale_factor=2), folded) if isinstance(module, UpsampleConvWN) else folded
     folded = module.__class__.__new__(module.__class__)
     folded.__dict__.update({key: value for key, value in module.__dict__.items()})
     folded._modules = {name: None if child is None else fold(child) for name, child in module._modules.items()}
