@@ -40,7 +40,9 @@ class EqualisedConv(nn.Module):
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
         if self.bias is None:
-            return convolve(x, (self.weight * (self.weight_gain * gain)).to(x.dtype), self.resample_filter, down=self.down)
+            return convolve(
+                x, (self.weight * (self.weight_gain * gain)).to(x.dtype), self.resample_filter, down=self.down
+            )
         # The gains belong to the small weight instead of the large result: the activation is positively homogeneous.
         factor = gain * SQRT2
         weight, bias = self.weight * (self.weight_gain * factor), self.bias * factor
