@@ -121,7 +121,7 @@ class SynthesisLayer(nn.Module):
             assert callable(noise)
             added = noise((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
         y = modulated_convolve(
-            x, self.weight, self.affine(w), self.resample_filter, up=self.up, noise=added,
+            x, self.weight, self.affine(w), up=self.up, noise=added,
             weight_gain=self.weight_gain, gain=SQRT2,
         )  # fmt: skip
         return lrelu_(y.add_((self.bias * SQRT2).to(y.dtype)[:, None, None]), self.clamp)

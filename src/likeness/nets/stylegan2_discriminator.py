@@ -39,14 +39,17 @@ class EqualisedConv(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
+        # The gains go to the smaller factor, not to the result: the activation is positively homogeneous.
+        factor = self.weight_gain * (gain if self.bias is None else gain * SQRT2)
+        weight = self.weight
+        if x.numel() < weight.numel():
+            x = x * factor
+        else:
+            weight = weight * factor
         if self.bias is None:
-            return convolve(
-                x, (self.weight * (self.weight_gain * gain)).to(x.dtype), self.resample_filter, down=self.down
-            )
-        # The gains belong to the small weight instead of the large result: the activation is positively homogeneous.
-        factor = gain * SQRT2
-        weight, bias = self.weight * (self.weight_gain * factor), self.bias * factor
-        y = convolve(x, weight.to(x.dtype), self.resample_filter, bias=bias.to(x.dtype), down=self.down)
+            return convolve(x, weight.to(x.dtype), down=self.down)
+        bias = (self.bias * (gain * SQRT2)).to(x.dtype)
+        y = convolve(x, weight.to(x.dtype), bias=bias, down=self.down)
         return lrelu_(y, None if self.clamp is None else self.clamp * gain)
 
 

@@ -27,15 +27,66 @@ def resample_filter() -> Tensor:
 def upsample2(x: Tensor) -> Tensor:
     """Twice the size by zero insertion, the [1, 3, 3, 1] filter and gain 4: (N, C, H, W) -> (N, C, 2H, 2W).
 
-    The filter is separable with taps 3/4 and 1/4, which needs a fraction of a grouped convolution's time. The result of
-    a channel does not depend on how many there are: 0.25 b is exact, so that fused and plain additions round alike
-    (torch's bilinear kernel rounds by its vector's width).
+    The result of a channel does not depend on how many there are.
     """
-    return doubled(doubled(x, 2), 3)
+    return _Upsample2.apply(x)
 
 
-def doubled(x: Tensor, dim: int) -> Tensor:
-    """`upsample2` along one of the last two dimensions."""
+def downsample2(x: Tensor) -> Tensor:
+    """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
+    return _Downsample2.apply(x)
+
+
+def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
+    """Filter every channel of (N, C, H, W), padded with zeros, times `gain`."""
+    return _Filter4.apply(x, padding, gain)
+
+
+# torch differentiates a convolution of many groups twice by splitting it into as many convolutions. These maps are
+# linear and constant, and each one's adjoint is one of them.
+class _Upsample2(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return _doubled(_doubled(x, 2), 3)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 4 * downsample2(gradient)
+
+
+class _Downsample2(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return _filtered(x, padding=1, stride=2, gain=1.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return upsample2(gradient) / 4
+
+
+class _Filter4(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, padding, gain):
+        ctx.padding, ctx.gain = padding, gain
+        return _filtered(x, padding=padding, stride=1, gain=gain)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return filter4(gradient, padding=3 - ctx.padding, gain=ctx.gain), None, None
+
+
+def _filtered(x: Tensor, *, padding: int, stride: int, gain: float) -> Tensor:
+    channels = x.shape[1]
+    weight = (resample_filter() * gain).to(x).expand(channels, 1, 4, 4)
+    return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
+
+
+def _doubled(x: Tensor, dim: int) -> Tensor:
+    """Twice the size along one of the last two dimensions, by taps 3/4 and 1/4.
+
+    0.25 b is exact, so that fused and plain additions round alike (torch's bilinear kernel rounds by its vector's
+    width, and with it by the number of channels).
+    """
     length = x.shape[dim]
     padded = F.pad(x, (0, 0, 1, 1) if dim == 2 else (1, 1))
     middle = x * 0.75
@@ -44,21 +95,7 @@ def doubled(x: Tensor, dim: int) -> Tensor:
     return torch.stack([even, odd], dim=dim + 1).flatten(dim, dim + 1)
 
 
-def filter4(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Filter every channel of (N, C, H, W) with the symmetric (4, 4) `kernel` times `gain`."""
-    channels = x.shape[1]
-    weight = (kernel * gain).to(x.dtype).expand(channels, 1, 4, 4)
-    return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
-
-
-def downsample2(x: Tensor, kernel: Tensor) -> Tensor:
-    """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
-    return filter4(x, kernel, padding=1, stride=2)
-
-
-def convolve(
-    x: Tensor, weight: Tensor, kernel: Tensor, *, bias: Tensor | None = None, up: int = 1, down: int = 1
-) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, *, bias: Tensor | None = None, up: int = 1, down: int = 1) -> Tensor:
     """3x3 or 1x1 convolution of (N, C, H, W) with `weight` (O, C, k, k), resampled by two either way.
 
     `up=2` (without a bias) is a true (flipped) transposed convolution followed by the filter, everything else is a
@@ -66,11 +103,11 @@ def convolve(
     """
     pad = weight.shape[-1] // 2
     if up == 2:
-        return filter4(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), kernel, padding=1, gain=4.0)
+        return filter4(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
     if down == 2:
         if weight.shape[-1] == 1:
-            return F.conv2d(downsample2(x, kernel), weight, bias)
-        return F.conv2d(filter4(x, kernel, padding=2), weight, bias, stride=2)
+            return F.conv2d(downsample2(x), weight, bias)
+        return F.conv2d(filter4(x, padding=2), weight, bias, stride=2)
     return F.conv2d(x, weight, bias, padding=pad)
 
 
@@ -88,7 +125,6 @@ def modulated_convolve(
     x: Tensor,
     weight: Tensor,
     styles: Tensor,
-    kernel: Tensor,
     *,
     up: int = 1,
     noise: Tensor | None = None,
@@ -104,7 +140,6 @@ def modulated_convolve(
         x: (N, C, H, W), float32 or a half type; `weight` and `styles` stay float32.
         weight: (O, C, k, k), raw.
         styles: (N, C).
-        kernel: (4, 4) resampling filter, read for `up=2`.
         up: 1 or 2.
         noise: added after demodulation, broadcast to (N, O, H, W).
         weight_gain: what the weight is multiplied by; it moves to the demodulation, which saves a copy of the weight.
@@ -119,7 +154,7 @@ def modulated_convolve(
         weight, weight_gain = weight / (math.sqrt(weight[0].numel()) * largest), 1.0
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     y = x * styles.to(x.dtype)[:, :, None, None]
-    y = convolve(y, weight.to(x.dtype), kernel, up=up)
+    y = convolve(y, weight.to(x.dtype), up=up)
     power = modulated_power(weight, styles, transposed=up == 2) * weight_gain**2
     scale = ((power + 1e-8).rsqrt() * (weight_gain * gain)).to(x.dtype)[:, :, None, None]
     y = y * scale if y.requires_grad else y.mul_(scale)
