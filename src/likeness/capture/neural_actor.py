@@ -30,7 +30,7 @@ from likeness.files import atomic_path
 from likeness.formats import actor
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.camera import Camera
-from likeness.media.image import read_image, read_uint8, write_image
+from likeness.media.image import read_image, read_uint8, to_uint8, write_image
 from likeness.media.synthetic import SYNTHETIC_NOTE
 
 RATE = 25
@@ -155,10 +155,25 @@ def write_moment(moment: Moment) -> None:
         write_image(texture_file, texture_map(dressed, act, light, moment.texture), synthetic=True)
         write_image(normal_file, normal_map(person, act, moment.texture), synthetic=True)
     frames = [take(dressed, act, camera, light, keyed=True) for camera in ring(person, moment.cameras, moment.size)]
-    with atomic_path(moment.folder / "surface" / f"{moment.stem}.npy") as temporary, temporary.open("wb") as stream:
-        np.save(stream, frames[0].vertices[BODY].numpy())
+    write_surface(moment, dressed, act)
     for file, frame in zip(moment.pictures, frames):
-        write_image(file, frame.image, synthetic=True)
+        write_image(file, keyed(frame.image, frame.alpha), synthetic=True)
+
+
+def write_surface(moment: Moment, dressed: Person, act: Performance) -> None:
+    """Write the true surface in the world: `vertices` (V, 3) in the mesh's order, and points of the `hair` (H, 3)."""
+    scene = assemble(dressed, act, np.array([0.0, 1.0, 4.0]), 1e-3)
+    with atomic_path(moment.folder / "surface" / f"{moment.stem}.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream, vertices=scene.vertices[BODY], hair=scene.vertices[scene.hair_start :: 2].astype(np.float16)
+        )
+
+
+def keyed(image: Tensor, alpha: Tensor) -> np.ndarray:
+    """(H, W, 4) uint8 with alpha (1, H, W), whose colours over white give the picture (3, H, W)."""
+    straight = ((image - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+    # What nobody covers is white for readers that know no alpha.
+    return to_uint8(torch.cat([torch.where(alpha > 0, straight, 1.0), alpha]))
 
 
 def performance(moment: Moment) -> Performance:
@@ -212,6 +227,15 @@ def write_model(folder: Path, person: Person) -> None:
     )
     actor.write_body(folder, model, torch.from_numpy(assets.uv), torch.from_numpy(body.uv_indices.astype(np.int64)))
     actor.write_skeleton(folder, assets.bones, assets.parents.tolist())
+
+
+def film_motion(actor_seed: int, motion_seed: int, number: int, frames: int, size: int, cameras: int) -> Tensor:
+    """(3, size, size) the actor, filmed by its first camera in frame `number` of another person's testing motions."""
+    person = _actor(actor_seed)
+    theirs = performance(Moment(Path(), motion_seed, "testing", number, frames, cameras, size, size))
+    act = grounded(person, replace(theirs, root=np.zeros(3)))
+    dressed = folded(person, act, vertex_normals(person.vertices))
+    return take(dressed, act, ring(person, cameras, size)[0], studio(noise=0.0), keyed=True).image
 
 
 def texture_map(person: Person, act: Performance, light: Light, size: int) -> Tensor:

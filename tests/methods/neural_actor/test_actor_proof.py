@@ -12,18 +12,9 @@ from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import PRESETS
 from likeness.methods.neural_actor.data import ActorFolder
 from likeness.methods.neural_actor.method import RendererStage
-from likeness.methods.neural_actor.proof import (
-    HELD_OUT,
-    SEED,
-    ProveConfig,
-    body_box,
-    box_psnr,
-    compare,
-    mean_scores,
-    mesh_picture,
-    prove,
-)
+from likeness.methods.neural_actor.proof import HELD_OUT, SEED, ProveConfig, compare, mean_scores, prove
 from likeness.methods.neural_actor.shipped import pack, unpack
+from likeness.methods.neural_actor.yardstick import body_box, box_psnr, mesh_picture, surface_scores
 
 
 @pytest.fixture(scope="module")
@@ -75,15 +66,30 @@ def test_proof_the_shipped_actor_beats_its_mesh_from_a_new_camera_in_a_new_pose(
     assert row.ours >= row.mesh + 1 and row.ours >= row.white + 8
 
 
+def test_proof_NA24_the_shipped_actors_surface_lies_on_the_true_one(filmed):
+    row, _ = surface_scores(Avatar.from_run(None), filmed / "testing", 0, resolution=96)
+    assert row.closed and row.mean < 0.02 and row.near > 0.9, row
+
+
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory):
-    out = tmp_path_factory.mktemp("proof")
-    return out, prove(ProveConfig(out=out))
+    return prove(ProveConfig(out=tmp_path_factory.mktemp("proof")))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["new camera", "new pose"])
+@pytest.mark.parametrize("what", ["new_camera", "new_pose"])
 def test_proof_NA21_a_trained_actor_beats_its_mesh(proven, what):
-    row = proven[1][what]
+    row = getattr(proven, what)
     assert row.ours >= row.mesh + 1.0, row
     assert row.ours >= row.white + 8.0, row
+
+
+@pytest.mark.slow
+def test_proof_NA23_another_persons_motion_is_the_actors(proven):
+    assert proven.transfer.ours >= proven.transfer.white + 8.0, proven.transfer
+
+
+@pytest.mark.slow
+def test_proof_NA24_the_surface_lies_within_two_centimetres_of_the_true_one(proven):
+    surface = proven.surface
+    assert surface.closed and surface.mean < 0.02 and surface.worst_of_95 < 0.02, surface

@@ -56,6 +56,9 @@ class RendererConfig(EngineConfig):
     """Weight of the colour loss."""
     l1: bool = False
     """Absolute instead of squared colour differences."""
+    random_background: bool = False
+    """Compare over a random colour behind each ray: over one plain colour, fog of this colour around the actor costs
+    nothing. Pictures need alpha, or exactly the background's colour around the actor."""
     alpha_weight: float = 0.0
     """Weight of the loss that pushes rays to see all or nothing; the published code names 0.01 but never applies it."""
     sampling_on_mask: float = 1.0
@@ -142,6 +145,7 @@ PRESETS: dict[str, RendererConfig] = {
         pixel_per_view=256,
         lr=1e-3,
         decay_steps=1500,
+        random_background=True,
         network=NetworkConfig(
             width=64,
             density_width=32,

@@ -15,9 +15,10 @@ from likeness.media.video import write_video
 from likeness.methods.neural_actor.animate import AnimateConfig, plan_shots
 from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.extract_maps import extract_textures
-from likeness.methods.neural_actor.proof import SEED, TEXTURE, box_psnr
+from likeness.methods.neural_actor.proof import OTHER, SEED, TEXTURE
 from likeness.methods.neural_actor.shots import Shot, ShotOptions, draw_shots
 from likeness.methods.neural_actor.viewpoints import CameraPath, Viewpoint, studio_distance
+from likeness.methods.neural_actor.yardstick import box_psnr
 
 SIZE = (128, 128)
 LARGE = 3
@@ -25,8 +26,6 @@ LARGE = 3
 SECONDS_A_PICTURE = 0.8
 """On one idle core."""
 RATE = 8
-OTHER = 2
-"""Seed of the person whose motion is transferred."""
 MIDDLE = 1
 """Camera of the studio that stands at the actor's side: 30 degrees from the nearest that training saw."""
 

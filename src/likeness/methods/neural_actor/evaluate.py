@@ -148,7 +148,7 @@ def plan_cases(avatar: Avatar, config: EvaluateConfig) -> list[Case]:
 
 def true_picture(path: Path, size: tuple[int, int], background: tuple[float, float, float]) -> Tensor:
     """(3, H, W) in [0, 1] as training sees it: over the background, resized by area."""
-    colors = over_background(read_rgba(path), size, torch.tensor(background).numpy())
+    colors, _ = over_background(read_rgba(path), size, torch.tensor(background).numpy())
     return ((torch.from_numpy(colors).view(*size, 3).permute(2, 0, 1) + 1) / 2).clamp(0, 1)
 
 

@@ -115,7 +115,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         network, config = self.renderer, self.config
         body = network.pose_body(batch.pose)
         texture_map = network.encoder.texture_map(batch.texture)
-        colors, coarse, targets, missed = [], [], [], []
+        colors, coarse, targets, plain, missed = [], [], [], [], []
         for index in range(len(batch.view)):
             origin, directions = batch.origins[index], batch.directions[index]
             bounds = bound_rays(body, origin, directions, config.render.min_dis_eps)
@@ -130,14 +130,22 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
             height, width = batch.size.tolist()
             chosen = rays.choose_pixels(wanted, config.pixel_per_view, uniform, (height, width), config.pixel_sampling)
             seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
-            colors.append(seen.color)
+            target, color = batch.target[index, chosen], seen.color
+            if config.random_background:
+                shape = (len(chosen), 3)
+                drawn = 2 * torch.rand(shape, generator=ctx.generator(f"background{index}"), device=ctx.device) - 1
+                change = drawn - network.field.background
+                color = color + seen.missed.unsqueeze(-1) * change
+                target = target + (1 - batch.alpha[index, chosen]).unsqueeze(-1) * change
+            colors.append(color)
             missed.append(seen.missed)
             if seen.coarse_color is not None:
                 coarse.append(seen.coarse_color)
-            targets.append(batch.target[index, chosen])
+            targets.append(target)
+            plain.append(batch.target[index, chosen])
         terms = {"color": color_loss(torch.cat(colors), torch.cat(targets), config.l1)}
         if coarse and config.hierarchical_loss:
-            terms["coarse"] = color_loss(torch.cat(coarse), torch.cat(targets), config.l1)
+            terms["coarse"] = color_loss(torch.cat(coarse), torch.cat(plain), config.l1)
         if config.alpha_weight > 0:
             terms["alpha"] = alpha_loss(torch.cat(missed))
         ctx.log("loss", sum(self.updates()["renderer"].weights[name] * term.detach() for name, term in terms.items()))

@@ -13,31 +13,28 @@ import torch
 import tyro
 from torch import Tensor
 
-from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor
+from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor, film_motion
 from likeness.engine import Run, train
 from likeness.files import write_text
-from likeness.formats.actor import ActorCamera, read_body, read_transform
-from likeness.geometry.body import BodyModel, Pose, posed_vertices
-from likeness.media.image import read_image, write_image
+from likeness.formats.actor import read_body, read_transform
+from likeness.media.image import write_image
+from likeness.methods.neural_actor.animate import AnimateConfig, plan_shots
+from likeness.methods.neural_actor.avatar import Avatar
 from likeness.methods.neural_actor.config import PRESETS, RendererConfig
 from likeness.methods.neural_actor.data import ActorFolder, read_rgba
 from likeness.methods.neural_actor.extract_maps import extract_textures
 from likeness.methods.neural_actor.method import RendererStage
 from likeness.methods.neural_actor.shipped import pack
-from likeness.metrics.psnr import psnr
-from likeness.render.interpolate import interpolate
-from likeness.render.rasterise import rasterise
-from likeness.render.texture import sample_texture
-
-SUPERSAMPLE = 4
-MARGIN = 2
-"""Pixels around the body that still belong to its box."""
-
+from likeness.methods.neural_actor.shots import ShotOptions, draw_shots
+from likeness.methods.neural_actor.surface import write_mesh
+from likeness.methods.neural_actor.yardstick import SurfaceScores, box_psnr, mean_texture, mesh_picture, surface_scores
 
 SEED = 3
 """Of the actor that ships with the package."""
 TEXTURE = 128
 """Side of the texture maps, unwrapped from the cameras that training sees."""
+OTHER = 2
+"""Of the person whose motion is transferred."""
 CAMERAS, HELD_OUT = 6, 5
 """Cameras of the studio, and the one that training does not see."""
 
@@ -53,7 +50,7 @@ class ProveConfig:
     frames: int = 32
     """Frames to train on."""
     updates: int = 1500
-    """Updates of training."""
+    """Updates of training, of the 1500 over which the preset's learning rate falls."""
     weights: Path | None = None
     """Also write the trained actor to this small .safetensors file, as it ships with the package."""
 
@@ -84,35 +81,69 @@ class Compared:
         return torch.tensor([box_psnr(each, self.truth) for each in made])
 
 
-def prove(config: ProveConfig) -> dict[str, BoxScores]:
-    """Capture, train, measure; prints and writes the figures, and returns them by what is new to the actor."""
+@dataclass(frozen=True)
+class Proof:
+    """What was measured."""
+
+    new_camera: BoxScores
+    new_pose: BoxScores
+    transfer: BoxScores
+    """In another person's motion, in the texture of the actor's own first frame."""
+    surface: SurfaceScores
+    """In a new pose."""
+
+
+def prove(config: ProveConfig) -> Proof:
+    """Capture, train, measure; prints and writes the figures and the trained actor."""
     studio = config.out / "studio"
-    capture_neural_actor(
-        NeuralActorCapture(
-            out=studio,
-            preset="tiny",
-            seed=config.seed,
-            frames=config.frames,
-            test_frames=8,
-            cameras=CAMERAS,
-            maps=False,
-        )
-    )
-    for split in ("training", "testing"):
-        extract_textures(studio / split, size=TEXTURE, views=f"0..{HELD_OUT}")
+    film(studio, config.seed, config.frames)
     run = train_actor(studio / "training", config.out, config.updates)
     stage = opened_stage(run)
+    if config.weights is not None:
+        pack(stage.renderer, config.weights)
     new_camera = list(compare(stage, stage.folder, range(0, config.frames, 4), [HELD_OUT]))
     testing = ActorFolder(studio / "testing", stage.config.view_resolution, stage.config.network.background)
     new_pose = list(compare(stage, testing, range(len(testing.frames)), [1, HELD_OUT]))
-    scores = {"new camera": mean_scores(new_camera), "new pose": mean_scores(new_pose)}
-    for name, row in scores.items():
-        print(f"{name}: {row.ours:.2f} dB, the mesh {row.mesh:.2f}, white {row.white:.2f}")
-    write_text(config.out / "scores.json", json.dumps({name: asdict(row) for name, row in scores.items()}, indent=1))
-    if config.weights is not None:
-        pack(stage.renderer, config.weights)
+    transfer = list(transferred(stage, run, config))
     write_image(config.out / "proof.png", sheet([*new_camera[::3], *new_pose[::3]]), synthetic=True)
-    return scores
+    write_image(config.out / "transfer.png", sheet(transfer), synthetic=True)
+    surface, mesh = surface_scores(Avatar.from_run(run.folder), studio / "testing", 0)
+    write_mesh(config.out / "surface.ply", mesh)
+    proof = Proof(mean_scores(new_camera), mean_scores(new_pose), mean_scores(transfer), surface)
+    write_text(config.out / "scores.json", json.dumps(asdict(proof), indent=1) + "\n")
+    for name in ("new_camera", "new_pose", "transfer"):
+        row = getattr(proof, name)
+        print(f"{name.replace('_', ' ')}: {row.ours:.2f} dB, the mesh {row.mesh:.2f}, white {row.white:.2f}")
+    print(f"surface: {100 * surface.mean:.2f} cm from the true one (mean), {surface.near:.1%} of it within 2 cm")
+    return proof
+
+
+def film(out: Path, seed: int, frames: int) -> None:
+    """Film a person, and unwrap textures from the cameras that training sees."""
+    capture_neural_actor(
+        NeuralActorCapture(out=out, preset="tiny", seed=seed, frames=frames, test_frames=8, cameras=CAMERAS, maps=False)
+    )
+    for split in ("training", "testing"):
+        extract_textures(out / split, size=TEXTURE, views=f"0..{HELD_OUT}")
+
+
+def transferred(stage: RendererStage, run: Run, config: ProveConfig) -> Iterator[Compared]:
+    """The actor in another person's motion, from the first camera; the truth is the actor filmed in that motion."""
+    other = config.out / "other"
+    capture_neural_actor(
+        NeuralActorCapture(out=other, preset="tiny", seed=OTHER, frames=1, test_frames=4, cameras=1, maps=False)
+    )
+    data, driver = config.out / "studio" / "testing", other / "testing"
+    avatar = Avatar.from_run(run.folder)
+    shots = plan_shots(avatar, AnimateConfig(out=config.out, run=run.folder, data=data, driver=driver, views="0"))
+    size = stage.config.view_resolution
+    texture, body = mean_texture(stage.folder, stage.frames(1)), read_body(data)
+    for number, drawn in enumerate(draw_shots(avatar, shots, ShotOptions(size=size))):
+        truth = film_motion(config.seed, OTHER, number, 4, size[0], CAMERAS)
+        mesh = mesh_picture(
+            body, drawn.shot.pose, texture, drawn.shot.viewpoint.camera, size, drawn.shot.viewpoint.size
+        )
+        yield Compared(truth, mesh, drawn.pictures["color"])
 
 
 def train_actor(data: Path, out: Path, updates: int) -> Run:
@@ -129,7 +160,6 @@ def train_actor(data: Path, out: Path, updates: int) -> Run:
         valid_views=str(HELD_OUT),
         epochs=-(-updates // preset.virtual_epoch_steps),
         max_updates=updates,
-        decay_steps=updates,
         keep_last=1,
         validate_every=0,
         visuals_every=0,
@@ -173,45 +203,3 @@ def sheet(pictures: Sequence[Compared]) -> Tensor:
     """(3, H, W) truth, mesh and ours in three rows, a column a picture."""
     columns = [torch.cat([each.truth, each.mesh, each.ours], dim=1) for each in pictures]
     return torch.cat(columns, dim=2)
-
-
-def mean_texture(folder: ActorFolder, frames: Sequence[int]) -> Tensor:
-    """(3, H, W) mean of the texture maps of `frames`."""
-    paths = [folder.frames[frame].texture for frame in frames]
-    return torch.stack([read_image(path) for path in paths if path is not None]).mean(0)
-
-
-def mesh_picture(
-    body: BodyModel, pose: Pose, texture: Tensor, camera: ActorCamera, size: tuple[int, int], original: tuple[int, int]
-) -> Tensor:
-    """(3, H, W) the posed mesh with `texture` (3, h, w) on white, its edges smoothed by supersampling.
-
-    `size` (H, W) is that of the picture, `original` that to which the camera's intrinsics belong.
-    """
-    world = posed_vertices(body, pose)
-    local = (world - camera.camera_to_world[:3, 3]) @ camera.camera_to_world[:3, :3]
-    scale = torch.tensor([size[1] / original[1], size[0] / original[0]])
-    # The format's column i lies at x = i, the rasteriser's at i + 0.5.
-    pixels = (local @ camera.intrinsics[:3, :3].T)[:, :2] / local[:, 2:] * scale + 0.5
-    places = torch.cat([pixels * SUPERSAMPLE, local[:, 2:]], dim=-1).unsqueeze(0)
-    large = (size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE)
-    raster = rasterise(places, body.faces, large)
-    corners = torch.arange(3 * len(body.faces)).view(-1, 3)
-    uv = interpolate(body.face_uv.reshape(1, -1, 2), raster, corners)  # (1, 2, H, W)
-    drawn = sample_texture(texture.flip(-2).unsqueeze(0), uv, raster.mask, wrap=False)
-    drawn = torch.where(raster.mask, drawn, torch.ones_like(drawn))
-    return torch.nn.functional.avg_pool2d(drawn, SUPERSAMPLE)[0]
-
-
-def body_box(picture: Tensor) -> tuple[slice, slice]:
-    """Rows and columns of a picture (3, H, W) that hold anything but white, and a margin."""
-    drawn = picture.amin(0) < 1 - 1e-3
-    rows, columns = drawn.any(1).nonzero()[:, 0], drawn.any(0).nonzero()[:, 0]
-    (top, bottom), (left, right) = ((int(each.min()), int(each.max())) for each in (rows, columns))
-    return slice(max(top - MARGIN, 0), bottom + MARGIN + 1), slice(max(left - MARGIN, 0), right + MARGIN + 1)
-
-
-def box_psnr(picture: Tensor, truth: Tensor) -> float:
-    """PSNR of pictures (3, H, W) in [0, 1] inside of the box of the true one."""
-    rows, columns = body_box(truth)
-    return float(psnr(picture[None, :, rows, columns], truth[None, :, rows, columns])[0])
