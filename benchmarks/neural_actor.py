@@ -113,6 +113,8 @@ class Setting:
         intrinsics = torch.tensor([[95.0, 0, 32], [0, 95.0, 32], [0, 0, 1]])
         self.origin, self.directions = camera_rays(intrinsics, camera, pixel_grid(SIDE, SIDE, (SIDE, SIDE)))
         self.hits = int(self.bounds(self.body()).hit.sum())
+        self.slopes: list[Tensor] = []
+        self.plain_slopes: Tensor | None = None
 
     def body(self) -> PosedBody:
         """Posed anew, as every step does."""
@@ -188,14 +190,17 @@ class Setting:
 
     def trunk(self) -> None:
         """Features of the texture and their gradient."""
-        maps = self.network.train().encoder.texture_map(self.texture)
-        sum(level.square().mean() for level in maps.levels).backward()  # type: ignore[union-attr]
+        levels = self.network.train().encoder.texture_map(self.texture).levels
+        self.slopes = self.slopes or [torch.ones_like(level) for level in levels]
+        torch.autograd.backward(levels, self.slopes)
         self.network.zero_grad(set_to_none=True)
 
     def plain_trunk(self) -> None:
         """The same, plainly."""
         self.network.train()
-        self.plain_features().square().mean().backward()
+        features = self.plain_features()
+        self.plain_slopes = torch.ones_like(features) if self.plain_slopes is None else self.plain_slopes
+        features.backward(self.plain_slopes)
         self.network.zero_grad(set_to_none=True)
 
     def plain_features(self) -> Tensor:

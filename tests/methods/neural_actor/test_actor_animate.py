@@ -202,3 +202,40 @@ def test_NA22_mesh_overlay_with_its_corners_in_order(parity_dir):
     assert agree.float().mean() > 0.95
     right = pictures.mesh_picture(network, body, view, texture).flatten(1).T
     assert not torch.allclose(right[found], recorded["mesh_color"][found], atol=0.1)
+
+
+def test_NA22_the_originals_render_line(actor, tmp_path, capsys):
+    run, data = actor
+    command(
+        [
+            *f"animate neural_actor {data} --path {run} --render-beam 1 --render-output {tmp_path}".split(),
+            *"--render-resolution 16x20 --render-num-frames 2 --render-angular-speed 3 --render-save-fps 24".split(),
+            "--render-path-style", "circle", "--render-path-args", "{'radius': 3.0, 'h': 0.0, 'axis': 'y'}",
+            "--render-at-vector", "(0,0.8,0)", "--render-up-vector", "(0,-1,0)",
+            "--render-output-types", "color", "depth", "--render-combine-output", "--render-maximum-frames", "3",
+        ]
+    )  # fmt: skip
+    assert len(list((tmp_path / "color").iterdir())) == 3
+    assert read_image(tmp_path / "depth" / "000002.png").shape == (3, 16, 20)
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "pose" / "000000.txt")[:3, 3], [3, 0.8, 0], atol=1e-5)
+
+
+def test_NA22_views_that_miss_the_actor_are_counted(actor, tmp_path, capsys):
+    run, _ = actor
+    command(
+        f"animate neural_actor --run {run} --out {tmp_path} --resolution 8 8 --maximum-frames 2 "
+        "--at-vector 50 0 0 --output-types color".split()
+    )
+    assert "2 of 2 pictures show nothing of the actor" in capsys.readouterr().out
+
+
+@pytest.mark.gpu
+def test_NA22_a_picture_on_a_gpu_is_that_of_the_cpu(actor):
+    run, _ = actor
+    shot = shots(actor)[1]
+    seen = []
+    for device in ("cpu", "cuda"):
+        avatar = Avatar.from_run(run, device=device)
+        texture_map = avatar.texture_map(read_image(shot.texture))
+        seen.append(avatar.view(avatar.pose(shot.pose), texture_map, shot.viewpoint, (32, 32)).seen.color.cpu())
+    assert ((seen[0] - seen[1]).abs().amax(-1) < 3e-3).float().mean() > 0.95

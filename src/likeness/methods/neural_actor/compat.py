@@ -104,12 +104,12 @@ def _read(
         while not equals and not lone and index < len(arguments) and not arguments[index].startswith("--"):
             values.append(arguments[index])
             index += 1
-            if name in table:
+            if name in table and not table[name].many:
                 break
         if name in table:
             if not values and not lone:
                 raise UserError(f"--{name} needs a value")
-            given[name] = values[0] if values else "True"
+            given[name] = " ".join(values) if values else "True"
         elif ours is None or name in ours:
             own += [word, *values]
         else:

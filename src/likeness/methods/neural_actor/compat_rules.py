@@ -23,6 +23,8 @@ class Rule:
     """The original's value where the line does not give the flag; None says nothing then."""
     switch: bool = False
     """Whether it stands without a value."""
+    many: bool = False
+    """Whether it takes several words."""
 
 
 def same(ours: str, default: str | None = None) -> Rule:

@@ -188,7 +188,7 @@ RENDER: Mapping[str, Rule] = {
     "render-at-vector": numbers("at-vector", "(0,0,0)", count=3),
     "render-up-vector": numbers("up-vector", "(0,0,-1)", count=3),
     "render-output": same("out"),
-    "render-output-types": Rule(rules.words_of("output-types")),
+    "render-output-types": Rule(rules.words_of("output-types"), many=True),
     "render-save-fps": same("save-fps", "24"),
     "render-combine-output": switch("combine-output"),
     "render-camera-poses": same("camera-poses"),
