@@ -87,6 +87,10 @@ def _collapse(stack: nn.Sequential, size: int, repeats: int) -> tuple[Tensor, Te
     assert isinstance(first, nn.Linear)
     # Every layer is called once, which is when its spectral norm is taken; the other products use its weight as it is.
     offset = stack(first.bias.new_zeros(1, first.in_features))[0]
-    weights = [layer.weight for layer in stack]
-    summed = weights[0].reshape(first.out_features, -1, size, repeats, size, repeats).sum((3, 5)).flatten(1)
-    return torch.linalg.multi_dot([*reversed(weights[1:]), summed]), offset
+    factors = [layer.weight for layer in reversed(stack)]
+    if repeats > 1:
+        entries = first.in_features // repeats**2
+        kept = torch.eye(entries, dtype=first.weight.dtype, device=first.weight.device)
+        kept = kept.reshape(-1, size, 1, size, 1).expand(-1, -1, repeats, -1, repeats)
+        factors.append(kept.reshape(entries, -1).t())
+    return torch.linalg.multi_dot(factors), offset
