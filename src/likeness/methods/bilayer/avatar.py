@@ -24,8 +24,9 @@ from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
+from likeness.methods.bilayer.networks.resized import fix_kernels
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
-from likeness.methods.bilayer.networks.folded import FoldedGenerator, speed_up
+from likeness.methods.bilayer.networks.folded import FoldedGenerator
 from likeness.methods.bilayer.networks.inference_generator import compose
 from likeness.methods.bilayer.networks.warp import sample
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
@@ -80,12 +81,11 @@ class Avatar:
 
     def __init__(self, networks: dict[str, nn.Module], options: NetworkOptions, thickness: int = 2):
         self.networks, self.options, self.thickness = networks, options, thickness
-        for network in networks.values():
+        for name, network in networks.items():
             fold_spectral_norm(network.eval()).requires_grad_(False)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for name in ("texture_generator", ENHANCER):
-            if name in networks:
-                speed_up(networks[name])
+            if name != "inference_generator":  # whose kernels are folded for each person
+                fix_kernels(network)
 
     @classmethod
     def from_run(

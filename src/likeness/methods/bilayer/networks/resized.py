@@ -44,3 +44,34 @@ class ResizedConv(nn.Conv2d):
         if self.resize == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         return super().forward(x)
+
+
+class FixedConv(nn.Module):
+    """A convolution of given weight (out, in, k, k) and bias, for inference: its kernel is composed once."""
+
+    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none"):
+        super().__init__()
+        self.resize = resize
+        if resize != "none":
+            weight = composed(weight, POOLED if resize == "avgpool" else UPSAMPLED)
+        if resize == "nearest":
+            weight = weight.transpose(0, 1)
+        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", bias.contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
+        if self.resize == "nearest":
+            return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+        if self.resize == "avgpool":
+            return F.conv2d(x, weight, bias, stride=2, padding=1)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def fix_kernels(network: nn.Module) -> None:
+    """Compose, in place, the kernels of all resized convolutions once and for all; spectral norms are folded."""
+    for module in list(network.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, ResizedConv) and layer.resize != "none":
+                assert layer.bias is not None
+                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), layer.resize))
