@@ -24,12 +24,14 @@ from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
+from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.resized import fix_kernels
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.networks.folded import FoldedGenerator
 from likeness.methods.bilayer.networks.inference_generator import compose
 from likeness.methods.bilayer.networks.warp import sample
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
+from likeness.nets.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,15 @@ class Avatar:
 
     def __init__(self, networks: dict[str, nn.Module], options: NetworkOptions, thickness: int = 2):
         self.networks, self.options, self.thickness = networks, options, thickness
+        keep_freed_memory()
         for name, network in networks.items():
             fold_spectral_norm(network.eval()).requires_grad_(False)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             if name != "inference_generator":  # whose kernels are folded for each person
                 fix_kernels(network)
+            for module in network.modules():
+                if isinstance(module, Projector):
+                    module.collapse(options.emb_output_tensor_size)
 
     @classmethod
     def from_run(

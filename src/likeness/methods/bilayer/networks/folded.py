@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
 from likeness.methods.bilayer.networks.blocks import ResBlock
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
-from likeness.methods.bilayer.networks.resized import FixedConv, ResizedConv
+from likeness.methods.bilayer.networks.resized import FixedConv, ResizedConv, add_upsampled
 
 SLOPE = 0.2
 
@@ -58,33 +58,32 @@ class _Norm(nn.Module):
 class _Block(nn.Module):
     """One residual block on (N, H, W, C), the order in which channels lie closest."""
 
-    def __init__(self, norm: _Norm, first: FixedConv, second: FixedConv, skip: Predicted):
+    def __init__(self, norm: _Norm, first: FixedConv, second: FixedConv, skip: Tensor):
         super().__init__()
         self.norm, self.first, self.second = norm, first, second
-        self.register_buffer("weight", skip.weight[0, :, :, 0, 0].detach().contiguous())
-        self.register_buffer("bias", skip.bias[0].detach().contiguous())
+        self.register_buffer("skip", skip.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        count, height, width, _ = x.shape
         hidden = F.leaky_relu(self.first(self.norm(x).permute(0, 3, 1, 2)), SLOPE, inplace=True)
-        out = self.second(hidden).permute(0, 2, 3, 1)
-        skip = F.linear(x, self.get_buffer("weight"), self.get_buffer("bias"))
-        # Each pixel of the skip path belongs to four of the output: added as such, it need not be repeated first.
-        quads = out.reshape(count, height, 2, width, 2, skip.shape[-1])
-        return quads.add_(skip[:, :, None, :, None]).reshape(out.shape)
+        skip = torch.matmul(x, self.get_buffer("skip")).permute(0, 3, 1, 2)
+        return add_upsampled(self.second(hidden), skip).permute(0, 2, 3, 1)
 
 
 class FoldedGenerator(nn.Module):
     """One person's inference generator: pose embeddings (N, C, 4, 4) -> layers, equal to the unfolded one."""
 
-    def __init__(self, generator: InferenceGenerator, predicted: Sequence[Predicted]):
+    def __init__(
+        self, generator: InferenceGenerator, predicted: Sequence[Predicted], precision: torch.dtype = torch.float32
+    ):
         """Fold.
 
         Args:
             generator: in evaluation mode.
             predicted: the parameter groups of one person (B = 1).
+            precision: of all blocks but the last layers.
         """
         super().__init__()
+        self.precision = precision
         groups = iter(predicted)
         blocks = []
         *sources, final = generator.gen_inf.blocks
@@ -97,9 +96,10 @@ class FoldedGenerator(nn.Module):
             norm = _Norm(*scale_and_shift(norm1, groups))
             scale, shift = scale_and_shift(norm2, groups)
             first = FixedConv(effective_weight(conv1) * scale.view(-1, 1, 1, 1), conv1.bias.detach() * scale + shift)
-            second = FixedConv(effective_weight(conv2), conv2.bias.detach(), "nearest")
-            blocks.append(_Block(norm, first, second, next(groups)))
-        self.blocks = nn.ModuleList(blocks)
+            skip = next(groups)
+            second = FixedConv(effective_weight(conv2), (conv2.bias + skip.bias[0]).detach(), "nearest")
+            blocks.append(_Block(norm, first, second, skip.weight[0, :, :, 0, 0].detach().t()))
+        self.blocks = nn.ModuleList(blocks).to(precision)
         self.norm = _Norm(*scale_and_shift(final, groups))
         heads = [head.get_submodule("0") for head in generator.gen_inf.heads]
         weight = torch.cat([effective_weight(head) for head in heads])
@@ -110,10 +110,11 @@ class FoldedGenerator(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Layers:
-        x = x.permute(0, 2, 3, 1).contiguous()
+        x = x.permute(0, 2, 3, 1).contiguous().to(self.precision)
         for block in self.blocks:
             x = block(x)
-        x = self.norm(x).permute(0, 3, 1, 2)
+        # The last layers stay in float32: half a per cent of a UV offset is a pixel.
+        x = self.norm(x.float()).permute(0, 3, 1, 2)
         pairs = F.conv2d(x, self.get_buffer("heads"), self.get_buffer("bias"), stride=(1, 2), padding=1)
         out = pairs.permute(0, 2, 3, 1).reshape(x.shape[0], *x.shape[2:], -1)
         colours = torch.tanh(out).permute(0, 3, 1, 2)

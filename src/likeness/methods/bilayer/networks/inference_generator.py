@@ -78,7 +78,7 @@ class _Generator(nn.Module):
         groups = iter(predicted)
         for block in self.blocks[:-1]:
             x, _ = block(x, groups)
-        x = F.leaky_relu(self.blocks[-1](x, groups), 0.2)
+        x = F.leaky_relu(self.blocks[-1](x, groups), 0.2, inplace=True)
         if self.dropout:
             x = F.dropout(x, self.dropout, self.training)
         return Layers(torch.tanh(self.heads[0](x)), torch.tanh(self.heads[1](x)), self.heads[2](x))

@@ -41,7 +41,7 @@ class _Generator(nn.Module):
         groups = iter(predicted)
         for block in self.blocks[:-1]:
             x, _ = block(x, groups)
-        x = F.leaky_relu(self.blocks[-1](x, groups), 0.2)
+        x = F.leaky_relu(self.blocks[-1](x, groups), 0.2, inplace=True)
         if self.dropout:
             x = F.dropout(x, self.dropout, self.training)
         return torch.tanh(self.heads[0](x))
