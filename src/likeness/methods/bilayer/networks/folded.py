@@ -18,6 +18,10 @@ from likeness.methods.bilayer.networks.resized import FixedConv, ResizedConv, ad
 
 SLOPE = 0.2
 
+LOW = 2
+"""How many blocks may run in bfloat16: the last, on the largest pictures. What is rounded earlier moves the UV field by
+whole pixels; sums between blocks and the heads stay in float32 for the same reason."""
+
 
 def effective_weight(layer: nn.Module) -> Tensor:
     """A layer's weight with its spectral norm divided out."""
@@ -64,9 +68,10 @@ class _Block(nn.Module):
         self.register_buffer("skip", skip.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.leaky_relu(self.first(self.norm(x).permute(0, 3, 1, 2)), SLOPE, inplace=True)
+        normed = self.norm(x).permute(0, 3, 1, 2).to(self.first.get_buffer("weight").dtype)
+        hidden = F.leaky_relu(self.first(normed), SLOPE, inplace=True)
         skip = torch.matmul(x, self.get_buffer("skip")).permute(0, 3, 1, 2)
-        return add_upsampled(self.second(hidden), skip).permute(0, 2, 3, 1)
+        return add_upsampled(self.second(hidden).to(x.dtype), skip).permute(0, 2, 3, 1)
 
 
 class FoldedGenerator(nn.Module):
@@ -80,12 +85,11 @@ class FoldedGenerator(nn.Module):
         Args:
             generator: in evaluation mode.
             predicted: the parameter groups of one person (B = 1).
-            precision: of all blocks but the last layers.
+            precision: float32, or bfloat16 for the 3x3 convolutions of the last `LOW` blocks.
         """
         super().__init__()
-        self.precision = precision
         groups = iter(predicted)
-        blocks = []
+        blocks: list[_Block] = []
         *sources, final = generator.gen_inf.blocks
         for block in sources:
             assert isinstance(block, ResBlock)
@@ -98,8 +102,10 @@ class FoldedGenerator(nn.Module):
             first = FixedConv(effective_weight(conv1) * scale.view(-1, 1, 1, 1), conv1.bias.detach() * scale + shift)
             skip = next(groups)
             second = FixedConv(effective_weight(conv2), (conv2.bias + skip.bias[0]).detach(), "nearest")
+            if len(sources) - len(blocks) <= LOW:
+                first, second = first.to(precision), second.to(precision)
             blocks.append(_Block(norm, first, second, skip.weight[0, :, :, 0, 0].detach().t()))
-        self.blocks = nn.ModuleList(blocks).to(precision)
+        self.blocks = nn.ModuleList(blocks)
         self.norm = _Norm(*scale_and_shift(final, groups))
         heads = [head.get_submodule("0") for head in generator.gen_inf.heads]
         weight = torch.cat([effective_weight(head) for head in heads])
@@ -110,11 +116,10 @@ class FoldedGenerator(nn.Module):
         self.eval()
 
     def forward(self, x: Tensor) -> Layers:
-        x = x.permute(0, 2, 3, 1).contiguous().to(self.precision)
+        x = x.permute(0, 2, 3, 1).contiguous()
         for block in self.blocks:
             x = block(x)
-        # The last layers stay in float32: half a per cent of a UV offset is a pixel.
-        x = self.norm(x.float()).permute(0, 3, 1, 2)
+        x = self.norm(x).permute(0, 3, 1, 2)
         pairs = F.conv2d(x, self.get_buffer("heads"), self.get_buffer("bias"), stride=(1, 2), padding=1)
         out = pairs.permute(0, 2, 3, 1).reshape(x.shape[0], *x.shape[2:], -1)
         colours = torch.tanh(out).permute(0, 3, 1, 2)

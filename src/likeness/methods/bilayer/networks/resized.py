@@ -86,7 +86,7 @@ def convolve_differences(x: Tensor, kernels: Sequence[Tensor], bias: Tensor) -> 
     Returns:
         (N, out, 2H, 2W), channels last.
     """
-    count, channels, height, width = x.shape
+    count, _, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
     down = padded[:, 1:] - padded[:, :-1]  # (N, H + 1, W + 2, C)
     right = padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]
