@@ -17,6 +17,7 @@ from likeness.formats.multiface import open_entity, read_krt
 from likeness.methods.multiface.colour import Colour, DiagonalColour, MatrixColour, as_matrix
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.networks import BASE_SCALE, Architecture, Avatar
+from likeness.methods.multiface.recording import Capture
 
 PREFIX = "module."
 
@@ -120,8 +121,6 @@ def import_weights(weights: Path, out: Path, data_dir: Path | None = None) -> No
         data_dir: the entity's folder; colour rows are named after the cameras of its KRT, in its order. Without it the
             run holds the networks only.
     """
-    from likeness.methods.multiface.method import Capture
-
     if (out / "config.yaml").exists():
         raise UserError("is a run already: choose another --out", path=out)
     published = read_published(weights)
