@@ -341,10 +341,8 @@ def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) ->
     Raises:
         UserError: the mesh and the mean mesh differ in vertices, or the topology changes between segments.
     """
-    firsts = [
-        entity.topology(*frame) for frame in {sample.segment: sample[:2] for sample in reversed(samples)}.values()
-    ]
-    path = firsts[-1]
+    first_frames = {sample.segment: sample[:2] for sample in reversed(samples)}
+    *others, path = [entity.topology(*frame) for frame in first_frames.values()]
     topology = read_topology(path)
     if topology.vert_ids.max() >= vertices:
         raise UserError(
