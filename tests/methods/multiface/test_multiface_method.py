@@ -17,7 +17,7 @@ from likeness.formats import multiface as mf
 from likeness.methods.multiface.data import loss_weight
 from likeness.methods.multiface.evaluate import EvaluateConfig, evaluate
 from likeness.methods.multiface.method import AvatarStage, SpikeGuard
-from likeness.methods.multiface.model import MultifaceAvatar
+from likeness.methods.multiface.model import MultifaceAvatar, predict
 from likeness.metrics import lpips as lpips_measures
 
 
@@ -30,8 +30,6 @@ def test_L1_a_term_of_weight_0_is_skipped(small_config):
     batch = stage.batches("train", 0, 1)[0]
     assert batch.photo is None
     objective = stage.objective(torch.device("cpu"))
-    from likeness.methods.multiface.model import predict
-
     prediction = predict(stage.avatar, stage.colour, batch.average, batch.verts, batch.view, batch.row, None)
     assert set(objective.terms(prediction, batch)) == {"tex"}
 
@@ -106,15 +104,20 @@ def test_V1_warp_writes_its_grid_among_the_pictures(small_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_P1_torchrun_with_two_processes(small_config, tmp_path):
+def test_P1_torchrun_with_two_processes_equals_one(small_config, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "likeness.cli.main", "train",
-        "multiface", "--preset", "tiny", "--data-dir", str(small_config.data_dir), "--experiment-dir", str(tmp_path),
-        "--test-segments", "E061", "--max-updates", "2", "--latent", "16", "--resolution", "48", "36",
+    words = [
+        "-m", "likeness.cli.main", "train", "multiface", "--preset", "tiny", "--data-dir", str(small_config.data_dir),
+        "--experiment-dir", str(tmp_path), "--test-segments", "E061", "--max-updates", "2", "--latent", "16",
+        "--resolution", "48", "36", "--latent-noise", "0", "--experiment-name",
     ]  # fmt: skip
-    subprocess.run(command, check=True, env=environment, timeout=180)
-    assert Run.open(tmp_path / "runs" / "default").checkpoints.whole()
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", *words, "two"]
+    for command in (two, [sys.executable, *words, "one"]):
+        subprocess.run(command, check=True, env=environment, timeout=180)
+    assert Run.open(tmp_path / "runs" / "two").checkpoints.whole()
+    first, second = (MultifaceAvatar.from_run(tmp_path / "runs" / name).avatar.state_dict() for name in ("one", "two"))
+    for key, value in first.items():
+        assert float((value - second[key]).norm()) <= 2e-2 * float(value.norm()) + 1e-5, key
 
 
 @pytest.mark.gpu
@@ -141,6 +144,25 @@ def test_an_untrained_camera_takes_the_mean_colour_row(small_config, small_run, 
     assert stage.colour.cameras == 2
     assert stage.batches("valid", 0, 1)[0].row.tolist() == [-1] * 2
     start(config)
+
+
+def test_the_fused_optimiser_steps_as_the_plain_one(small_config):
+    # It reads parameter, gradient and moments as they lie in memory: all must have one layout.
+    stages = [AvatarStage(small_config) for _ in range(2)]
+    stages[1].avatar.load_state_dict(stages[0].avatar.state_dict())
+    batch = stages[0].batches("valid", 0, 1)[0]
+    for stage, fused in zip(stages, (True, False)):
+        optimiser = torch.optim.Adam(stage.avatar.parameters(), lr=1e-3, fused=fused)
+        for _ in range(3):
+            prediction = predict(stage.avatar, stage.colour, batch.average, batch.verts, batch.view, batch.row, None)
+            objective = stage.objective(torch.device("cpu"))
+            objective.total(objective.terms(prediction, batch)).backward()
+            for value in stage.avatar.parameters():
+                assert value.grad.stride() == value.stride()
+            optimiser.step()
+            optimiser.zero_grad()
+    for one, other in zip(stages[0].avatar.parameters(), stages[1].avatar.parameters()):
+        assert float((one - other).detach().norm()) <= 1e-3 * float(other.detach().norm()) + 1e-6
 
 
 def test_figures_of_new_cameras_are_apart(small_capture, small_config, tmp_path):
