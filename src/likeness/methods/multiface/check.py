@@ -56,8 +56,9 @@ def check(data: Path, out: Path = Path("check"), every: int = 50) -> dict[str, f
     }
     if samples:
         found = overlay(entity, samples[0], out / "overlay.png")
+        segment, frame, camera = samples[0]
         print(
-            f"{samples[0]}: the camera is {found['distance_mm']:.0f} mm away, "
+            f"{segment}/{frame}: camera {camera} is {found['distance_mm']:.0f} mm away, "
             f"{100 * found['inside']:.0f} % of the vertices project into the photograph: {out / 'overlay.png'}"
         )
         numbers |= found
