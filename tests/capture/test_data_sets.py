@@ -9,7 +9,7 @@ import torch
 from likeness.capture.bilayer import BilayerCapture, capture_bilayer
 from likeness.capture.depthnet import DepthnetCapture, capture_faces
 from likeness.capture.gmpi import GmpiCapture, capture_gmpi, eg3d_label, reconstruction_pose
-from likeness.capture.multiface import MultifaceCapture, _looked_up, capture_multiface
+from likeness.capture.multiface import MultifaceCapture, _looked_up, capture_multiface, loss_weights
 from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor
 from likeness.capture.stage import orbit_camera
 from likeness.errors import UserError
@@ -107,6 +107,13 @@ def test_multiface_looks_up_more_places_than_opencv_takes_at_once():
     found = _looked_up(picture, where, cv2.INTER_NEAREST)
     assert found.shape == (60000, 1)
     assert found[:3, 0].tolist() == found[-3:, 0].tolist() == [9, 3, 0]
+
+
+def test_multiface_loss_weights_mark_eyes_and_mouth():
+    mask = loss_weights(256)
+    assert mask.shape == (256, 256, 3)
+    assert (mask.min(), mask.max()) == (64, 254)
+    assert 0.002 < (mask[..., 0] > 200).mean() < 0.05
 
 
 def test_multiface_meshes_project_onto_its_photographs(tmp_path):
