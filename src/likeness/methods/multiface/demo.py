@@ -19,7 +19,7 @@ HELD_OUT = "EXP_ROM07_Facial_Expressions"
 
 
 def demo(folder: Path, minutes: float, seed: int) -> Section:
-    """Capture a synthetic head, train its avatar for about two thirds of `minutes`, and show it.
+    """Capture a synthetic head, train its avatar for about half of `minutes`, and show it.
 
     Writes into `folder`; the number of steps follows from the time that the capture and the first steps took.
     """
@@ -46,7 +46,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     begun = time.monotonic()
     run = train(AvatarStage, config, method="multiface", stage="avatar", argv=["likeness", "demo"])
     pace = (time.monotonic() - begun) / 2
-    left = 0.65 * (60 * minutes - (time.monotonic() - started))
+    left = 0.5 * (60 * minutes - (time.monotonic() - started))
     steps = max(4, min(400, int(left / pace)))
     longer = dataclasses.replace(config, max_updates=2 + steps)
     train(AvatarStage, longer, method="multiface", stage="avatar", argv=["likeness", "demo"])
