@@ -76,7 +76,7 @@ def animate_seed(avatar: Avatar, seed: int, folder: Path, config: AnimateConfig)
         if direction in config.what:
             write_sweep(folder, avatar, mpi, planes, direction)
     if "page" in config.what:
-        write_page(folder / "parallax.html", mpi, planes, avatar.scene)
+        write_page(folder / "parallax.html", mpi, planes, avatar.scene, align_corners=avatar.config.align_corners)
 
 
 def write_layers(folder: Path, mpi: MPI) -> None:

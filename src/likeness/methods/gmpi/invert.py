@@ -90,7 +90,9 @@ def invert(config: InvertConfig) -> None:
     write_image(config.out / "fitted.png", image.cpu(), synthetic=True)
     write_sweep(config.out, fitted, found.mpi, found.planes, "horizontal")
     write_sweep(config.out, fitted, found.mpi, found.planes, "vertical")
-    write_page(config.out / "parallax.html", found.mpi, found.planes, avatar.scene)
+    write_page(
+        config.out / "parallax.html", found.mpi, found.planes, avatar.scene, align_corners=avatar.config.align_corners
+    )
     layers = fitted.mpi_of_styles(found.styles, volume_planes(fitted), chunk=MESH_CHUNK, force_background=False)
     mesh = mesh_of_layers(fitted, layers)
     for suffix in ("ply", "glb"):
