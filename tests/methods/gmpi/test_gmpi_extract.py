@@ -109,3 +109,22 @@ def test_the_pose_of_projected_points_is_the_cameras():
     angle, trans = x.pose_of_landmarks(pixels, 256)
     found = pose_of(portraits.PoseLabel(angle=angle, trans=trans), FFHQ)
     assert found == pytest.approx((yaw, pitch - x.TILT), abs=0.03)
+
+
+def test_the_stages_upright_head_is_nearly_deep3dfacerecons():
+    from scipy.spatial.transform import Rotation
+
+    from likeness.capture.gmpi import five_points
+    from likeness.capture.landmarks import LANDMARK_VERTICES
+    from likeness.capture.person import make_person
+    from likeness.methods.gmpi.align import STANDARD_POINTS
+
+    standard = STANDARD_POINTS - STANDARD_POINTS.mean(axis=0)
+    turns = []
+    for seed in range(200, 224):
+        points = five_points(make_person(seed).vertices[LANDMARK_VERTICES])
+        turns.append(Rotation.align_vectors(standard, points - points.mean(axis=0))[0].as_euler("xyz"))
+    pitch, yaw, roll = np.mean(turns, axis=0)
+    assert abs(yaw) < 0.02
+    assert abs(roll) < 0.02
+    assert pitch == pytest.approx(-0.065, abs=0.02)

@@ -46,17 +46,23 @@ class PortraitConfig(EngineConfig):
 
     def open(self) -> Portraits:
         """The collection, from the places that the original's preparation leaves it in."""
-        layout: Layout
-        if self.dataset == "FFHQ":
-            images = self.data / f"ffhq{self.resolution}x{self.resolution}.zip"
-            layout, poses = "ffhq", self.data / f"ffhq{self.resolution}_deep3dface_coeffs"
-        elif self.dataset == "MetFaces":
-            images = self.data / f"metfaces{self.resolution}x{self.resolution}_xflip"
-            layout, poses = "metfaces", self.data / "metfaces_xflip_deep3dface_coeffs"
-        else:
-            layout, images = "afhqcat", self.data / f"afhq_v2_train_cat_{self.resolution}"
-            poses = images
-        return open_portraits(layout, images, poses)
+        layouts: dict[DatasetName, Layout] = {"FFHQ": "ffhq", "AFHQCat": "afhqcat", "MetFaces": "metfaces"}
+        images = self.image_root()
+        poses = {
+            "FFHQ": self.data / f"ffhq{self.resolution}_deep3dface_coeffs",
+            "AFHQCat": images,
+            "MetFaces": self.data / "metfaces_xflip_deep3dface_coeffs",
+        }[self.dataset]
+        return open_portraits(layouts[self.dataset], images, poses)
+
+    def image_root(self) -> Path:
+        """FFHQ's zip, or the folder of pictures."""
+        names = {
+            "FFHQ": f"ffhq{self.resolution}x{self.resolution}.zip",
+            "AFHQCat": f"afhq_v2_train_cat_{self.resolution}",
+            "MetFaces": f"metfaces{self.resolution}x{self.resolution}_xflip",
+        }
+        return self.data / names[self.dataset]
 
 
 @dataclass(frozen=True, kw_only=True)
