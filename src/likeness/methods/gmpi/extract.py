@@ -31,8 +31,8 @@ TILT = 0.136
 """Radians by which the mean face of `head_pose` looks further up than the stage's upright head: the mean difference of
 pitch over eight synthetic portraits (their spread is 0.04).
 
-The stage's upright head is Deep3DFaceRecon's to 0.065 radians of pitch: so much further up do its people look (mean of 24,
-whose spread is 0.07) when their eyes, nose and mouth corners are laid on that model's five standard points.
+The stage's upright head is Deep3DFaceRecon's to 0.065 radians of pitch: so much further up do its people look (mean of
+24, whose spread is 0.07) when their eyes, nose and mouth corners are laid on that model's five standard points.
 """
 
 
