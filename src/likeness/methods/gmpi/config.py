@@ -217,11 +217,13 @@ GMPI_PRESETS["tiny"] = GMPIConfig(
     pretrained=Path("runs/stylegan2-tiny"),
     planes=8,
     batch_size=4,
-    max_updates=300,
-    shading_start=100,
-    shading_ramp=100,
-    save_every=150,
-    visuals_every=150,
+    views=2,
+    max_updates=1500,
+    shading_start=300,
+    ramp_from=1.0,
+    save_every=250,
+    keep_last=2,
+    visuals_every=250,
 )
 
 STYLEGAN2_PRESETS: dict[str, StyleGAN2Config] = {

@@ -23,6 +23,7 @@ from likeness.methods.gmpi.extract import portrait, pose_of_landmarks
 from likeness.methods.gmpi.mesh import mesh_of_layers, volume_planes, write_mesh
 from likeness.methods.gmpi.networks import MPI, MPIGenerator
 from likeness.methods.gmpi.page import write_page
+from likeness.methods.gmpi.shipped import open_avatar
 from likeness.perception.faces import MediaPipeFaces
 from likeness.render.multiplane import render
 
@@ -39,8 +40,8 @@ class InvertConfig:
 
     photo: Annotated[Path, tyro.conf.Positional]
     """Square portrait, aligned as the training pictures are."""
-    run: Path
-    """Run of stage gmpi."""
+    run: Path | None = None
+    """Run of stage gmpi; without it the small model that ships."""
     out: Path
     """Folder to write."""
     align: bool = False
@@ -81,7 +82,7 @@ class Inversion:
 
 def invert(config: InvertConfig) -> None:
     """Write fitted.png, video_rgb_*.mp4 and video_depth_*.mp4, parallax.html, mesh.ply and mesh.glb."""
-    avatar = Avatar.from_run(config.run)
+    avatar = open_avatar(config.run)
     target, config = prepare(avatar, config)
     found = fit(avatar, target, config)
     fitted = Avatar(avatar.config, found.generator)
