@@ -24,7 +24,8 @@ DROPPED = {
 }
 KEYS = {
     "SEED": "seed", "LOG_DIR": "experiment-dir", "TRAIN.total_iters": "max-updates", "TRAIN.n_epochs": "epochs",
-    "TRAIN.sample_interval": "visuals-every", "TRAIN.model_save_interval": "save-every",
+    "TRAIN.eval_freq": "validate-every", "TRAIN.sample_interval": "visuals-every",
+    "TRAIN.model_save_interval": "save-every",
     "TRAIN.n_dataloader_workers": "workers", "TRAIN.aug_with_lighting": "shading",
     "TRAIN.aug_with_lighting_max_ka": "ambient", "TRAIN.aug_with_lighting_max_kd": "diffuse",
     "TRAIN.aug_with_lighting_start_iter": "shading-start", "TRAIN.aug_with_lighting_grow_n_iters": "shading-ramp",

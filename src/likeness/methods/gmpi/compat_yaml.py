@@ -11,13 +11,13 @@ from likeness.methods.gmpi.config import GMPI_PRESETS, GMPIConfig
 from likeness.methods.gmpi.scene import SCENES
 
 FIXED = {
-    "TRAIN.use_normalized_xyz": True, "TRAIN.eval_freq": 5000, "MPI.separate_background": False,
+    "TRAIN.use_normalized_xyz": True, "MPI.separate_background": False,
     "MPI.aug_jitter_to_pixels": False, "MPI.aug_jitter_to_planes": False, "MPI.cam_ray_from_pix_center": True,
     "MODEL.STYLEGAN2.truncation_psi": 1.0, "MODEL.STYLEGAN2.torgba_sep_background": True,
     "MODEL.STYLEGAN2.build_background_from_rgb": True, "MODEL.STYLEGAN2.build_background_from_rgb_ratio": 0.05,
     "MODEL.STYLEGAN2.cond_on_pos_enc_only_alpha": True, "MODEL.STYLEGAN2.discriminator.use_ori_mapping": False,
 }  # fmt: skip
-"""Keys with one value that works here: another is refused by name. (A run's measures come from `likeness evaluate`.)"""
+"""Keys with one value that works here: another is refused by name."""
 DROPPED = (
     "TRAIN.output_dir", "TRAIN.port", "TRAIN.curriculum", "TRAIN.use_xyz_ztype", "DDP_TRAIN.",
     "MODEL.pretrained_ckpts.", "MODEL.pretrained", "MODEL.STYLEGAN2.max_out_dim", "TRAIN.edge_aware_loss_",

@@ -75,10 +75,16 @@ class GMPIConfig(PortraitConfig):
     seed: int = 123
     save_every: int = 500
     save_unit: Literal["epoch", "update"] = "update"
-    validate_every: int = 0
+    validate_every: int = 5000
     validate_unit: Literal["epoch", "update"] = "update"
     visuals_every: int = 200
 
+    inception: Path | None = None
+    """The published Inception weights, for the average's FID every `validate_every` updates; None measures none."""
+    fid_pictures: int = 2048
+    """Generated pictures of that FID."""
+    fid_real: int = 8000
+    """Real pictures of that FID, where there are as many."""
     pretrained: Path | None = None
     """A StyleGAN2 `.pkl`, or a run of stage stylegan2, that both networks start from; None starts from noise."""
     variant: Variant = "depth"
