@@ -145,9 +145,9 @@ def test_D03_extract_writes_metfaces_with_mirrored_copies(mediapipe_installed, t
 
     from likeness.methods.gmpi.config import GMPIConfig
 
-    (tmp_path / "in").mkdir()
-    write_image(tmp_path / "in/a.png", skimage.data.astronaut(), synthetic=False)
+    write_image(tmp_path / "in/00000/a.png", skimage.data.astronaut(), synthetic=False)
     x.extract_portraits(tmp_path / "in", tmp_path / "out", resolution=64, layout="metfaces")
+    assert json.loads((tmp_path / "out/sources.json").read_text())["pictures"] == {"00000.png": "00000/a.png"}
     opened = GMPIConfig(dataset="MetFaces", data=tmp_path / "out", resolution=64).open()
     assert opened.names == ["00000.png", "00000_xflip.png"]
     assert np.array_equal(opened.image(1, 64), opened.image(0, 64)[:, ::-1])

@@ -17,7 +17,7 @@ from likeness.capture.gmpi import FOV, five_points, reconstruction_pose
 from likeness.errors import UserError
 from likeness.files import write_text
 from likeness.formats import portraits
-from likeness.media.image import list_images, read_uint8
+from likeness.media.image import IMAGE_SUFFIXES, list_images, read_uint8
 from likeness.perception.faces import MediaPipeFaces, find_face
 from likeness.perception.head_pose import head_pose
 from likeness.perception.protocols import FaceTracker
@@ -57,7 +57,7 @@ def extract_portraits(
     and its mirror image, metfaces_xflip_deep3dface_coeffs and metfaces_detect/detections.
 
     Args:
-        images: folder of pictures with one person each (of several faces the largest is taken).
+        images: folder of pictures, sub-folders included, with one person each (of several faces the largest is taken).
         out: folder to write; name it with `--data` in training.
         resolution: side of the portraits.
         layout: whose folders and names to write.
@@ -69,9 +69,8 @@ def extract_portraits(
         raise UserError(f"--resolution {resolution}: expected a power of two, such as 256")
     if not images.is_dir():
         raise UserError("is no folder: name a folder of pictures", path=images)
-    files = list_images(images)
-    if not files:
-        raise UserError("holds no picture", path=images)
+    nested = sorted({path.parent for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES})
+    files = [path for folder in nested or [images] for path in list_images(folder)]
     tracker = MediaPipeFaces()
     used: list[Path] = []
     found: list[np.ndarray | None] = []
@@ -82,7 +81,7 @@ def extract_portraits(
             try:
                 picture, points = portrait(path, resolution, aligned, any_face, tracker)
             except UserError as error:
-                left_out[path.name] = str(error)
+                left_out[str(path.relative_to(images))] = str(error)
                 continue
             used.append(path)
             found.append(points)
@@ -92,7 +91,7 @@ def extract_portraits(
     images_root, names, failed = writer(out, resolution, pictures(), found)
     told = {
         "origin": ORIGIN,
-        "pictures": {name: str(path.name) for name, path in zip(names, used, strict=True)},
+        "pictures": {name: str(path.relative_to(images)) for name, path in zip(names, used, strict=True)},
         "left_out": left_out,
     }
     write_text(out / SOURCES_FILE, json.dumps(told, indent=1) + "\n")
