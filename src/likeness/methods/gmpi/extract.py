@@ -120,7 +120,7 @@ def _write_metfaces(
 ) -> tuple[Path, list[str], int]:
     """As `_write_ffhq`, with every portrait's mirror image beside it."""
     folder = out / f"metfaces{resolution}x{resolution}_xflip"
-    names = []
+    names: list[str] = []
     for picture in pictures:
         names.append(f"{len(names):05d}.png")
         portraits.write_metfaces(folder, {Path(names[-1]).stem: picture})
