@@ -7,8 +7,8 @@ import torch
 
 from likeness.methods.gmpi import truth
 from likeness.methods.gmpi.avatar import Avatar
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.proof import ProveConfig, prove
-from likeness.methods.gmpi.shipped import unpack
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_the_packed_model_is_the_trained_one(proof):
     out, _ = proof
     file = out / "small.safetensors"
     assert file.stat().st_size < 4e6
-    one, two = Avatar.from_run(out / "runs/gmpi-tiny"), unpack(file)
+    one, two = Avatar.from_run(out / "runs/gmpi-tiny"), open_avatar(file)
     planes = two.planes()
     first, second = (avatar.mpi(one.z(3), planes, psi=0.7) for avatar in (one, two))
     assert (first.foreground - second.foreground).abs().max() < 0.05

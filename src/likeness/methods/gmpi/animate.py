@@ -8,14 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from likeness.errors import UserError
 from likeness.media.image import grid, write_image
 from likeness.media.video import write_video
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.mesh import Smoothing, mesh_of, write_mesh
 from likeness.methods.gmpi.networks import MPI, TruncationCentre
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.page import write_page
-from likeness.methods.gmpi.shipped import open_avatar
 from likeness.nets.stylegan2 import Noise, random_noise
 
 FRAMES, RATE = 100, 8
@@ -27,8 +26,8 @@ COLUMNS = 8
 class AnimateConfig:
     """Pictures, videos, layers and pages of a run's samples."""
 
-    run: Path | None = None
-    """Run of stage gmpi (trained, or imported from published files); without it the small model that ships."""
+    run: Path
+    """Run of stage gmpi (trained or imported), or a small .safetensors of `likeness prove gmpi`."""
     output_dir: Path
     """Folder to write; with several seeds, one sub-folder each."""
     seeds: tuple[int, ...] = (0,)
@@ -122,8 +121,8 @@ def write_sweep(
 class ExportConfig:
     """A mesh of a run's sample, or the run in the published layout."""
 
-    run: Path | None = None
-    """Run of stage gmpi; without it the small model that ships."""
+    run: Path
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
     out: Path
     """Folder to write."""
     to: Literal["ply", "glb"] = "ply"
@@ -145,8 +144,6 @@ def export(config: ExportConfig) -> None:
     if config.layout == "original":
         from likeness.methods.gmpi.published import export_published
 
-        if config.run is None:
-            raise UserError("--layout original writes a run: name it with --run")
         export_published(config.run, config.out)
         return
     mesh = mesh_of(

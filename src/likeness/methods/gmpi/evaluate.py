@@ -19,7 +19,7 @@ from likeness.media.image import list_images, read_image, write_image
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.data import first_pictures
 from likeness.methods.gmpi.networks import TruncationCentre
-from likeness.methods.gmpi.shipped import open_avatar
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.truth import measure_truth
 from likeness.metrics.csim import cosine
 from likeness.metrics.depth import depth_error
@@ -39,8 +39,8 @@ KID_SUBSET = 1000
 class EvaluateConfig:
     """Write a run's pictures as the protocol names them, and measure them with backbones given by path."""
 
-    run: Path | None = None
-    """Run of stage gmpi; without it the small model that ships."""
+    run: Path
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
     out: Path
     """Folder to write."""
     data: Path | None = None

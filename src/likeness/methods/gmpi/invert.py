@@ -22,8 +22,8 @@ from likeness.methods.gmpi.data import pose_of
 from likeness.methods.gmpi.extract import portrait, pose_of_landmarks
 from likeness.methods.gmpi.mesh import mesh_of_layers, volume_planes, write_mesh
 from likeness.methods.gmpi.networks import MPI, MPIGenerator
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.page import write_page
-from likeness.methods.gmpi.shipped import open_avatar
 from likeness.perception.faces import MediaPipeFaces
 from likeness.render.multiplane import render
 
@@ -40,8 +40,8 @@ class InvertConfig:
 
     photo: Annotated[Path, tyro.conf.Positional]
     """Square portrait, aligned as the training pictures are."""
-    run: Path | None = None
-    """Run of stage gmpi; without it the small model that ships."""
+    run: Path
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
     out: Path
     """Folder to write."""
     align: bool = False

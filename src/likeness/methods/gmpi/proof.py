@@ -12,7 +12,7 @@ from likeness.methods.gmpi.animate import AnimateConfig, ExportConfig, animate, 
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.config import GMPI_PRESETS, STYLEGAN2_PRESETS
 from likeness.methods.gmpi.method import GMPIStage
-from likeness.methods.gmpi.shipped import pack
+from likeness.methods.gmpi.packed import pack
 from likeness.methods.gmpi.stylegan2 import StyleGAN2Stage
 from likeness.methods.gmpi.truth import POSE_STEPS, STEPS, TruthReport, measure_truth
 
@@ -43,7 +43,7 @@ class ProveConfig:
     pose_steps: int = POSE_STEPS
     """Steps of the fit at every pose that is tried."""
     weights: Path | None = None
-    """Also write the generator to this small .safetensors file, as it ships with the package."""
+    """Also write the generator to this small .safetensors file, which `--run` of the other verbs takes."""
 
 
 def prove(config: ProveConfig) -> list[TruthReport]:
