@@ -24,7 +24,7 @@ from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
-from likeness.methods.bilayer.networks.blocks import fold_spectral_norm
+from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.networks.folded import FoldedGenerator, speed_up
 from likeness.methods.bilayer.networks.inference_generator import compose
 from likeness.methods.bilayer.networks.warp import sample

@@ -32,7 +32,7 @@ from likeness.methods.bilayer.model import (
     standing_statistics,
 )
 from likeness.methods.bilayer.networks import BASE, DISCRIMINATOR, ENHANCER, build_network
-from likeness.methods.bilayer.networks.adaptive import EPS
+from likeness.methods.bilayer.networks.spectral_norm import EPS
 from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from likeness.methods.bilayer.networks.blocks import add_spectral_norm
+from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm
 from likeness.methods.bilayer.networks.discriminator import Discriminator
 from likeness.methods.bilayer.networks.identity_embedder import IdentityEmbedder
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator
