@@ -43,7 +43,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     views = avatar.view(mpi, planes, yaw, torch.zeros(3), 128)
     write_image(folder / "views.png", grid(views.image, 3), synthetic=True)
     write_sweep(folder, avatar, mpi, planes, "horizontal")
-    write_page(folder / "parallax.html", mpi, planes, avatar.scene)
+    write_page(folder / "parallax.html", mpi, planes, avatar.scene, align_corners=avatar.config.align_corners)
     return Section(
         "GMPI: any StyleGAN2 becomes 3D-aware",
         f"A small StyleGAN2 was trained for {flat_steps} steps on {PICTURES} synthetic portraits and then made "
