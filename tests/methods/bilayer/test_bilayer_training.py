@@ -112,15 +112,13 @@ def test_row_24_training_lowers_l1_and_the_discriminator_learns(tmp_path, make_t
     assert all(not torch.equal(start[k], end[k]) for k in start if k.endswith("weight_orig"))
 
 
-def test_row_08_enhancer_stage_sse_and_l1(tmp_path, make_tree, small_config, small):
+def test_row_08_enhancer_stage_sse_and_l1(tmp_path, make_tree, small_config):
     root = make_tree(tmp_path / "data")
     base = _train(BaseStage, small_config(data_root=root, experiment_dir=tmp_path, experiment_name="base", epochs=1))
-    fields = {f: getattr(PRESETS["tiny"], f) for f in PRESETS["tiny"].__dataclass_fields__}
     for kind in ("sse", "l1"):
-        config = EnhancerConfig(
-            **{**fields, **small, "data_root": root, "experiment_dir": tmp_path, "experiment_name": f"enh_{kind}",
-               "epochs": 1, "batch_size": 2, "save_every": 1, "validate_every": 1, "visuals_every": 1,
-               "enh_guiding_rgb_loss_type": kind, "base_run": base.folder}
+        config = small_config(
+            EnhancerConfig, data_root=root, experiment_dir=tmp_path, experiment_name=f"enh_{kind}", epochs=1,
+            enh_guiding_rgb_loss_type=kind, base_run=base.folder,
         )  # fmt: skip
         run = _train(EnhancerStage, config, "enhancer")
         for name in BASE:

@@ -113,7 +113,7 @@ class Avatar:
             path = find_network_file(run, name, which)
             if path is None:
                 raise UserError(f"has no checkpoint {which!r} of {name}", path=run)
-            networks[name] = build_network(name, config, spectral_norm=config.spectral_norm)
+            networks[name] = build_network(name, config, spectral_norm=name in config.spn_networks)
             load_network_weights(networks[name], load_tensors(path), path)
             networks[name].to(device)
         return cls(networks, network_options(config), config.stickmen_thickness)

@@ -55,7 +55,7 @@ def _read(root: Path, phase: str, name: str, reserve: Sequence[str], size: int) 
 
 
 class PairBatches(Batches[Pairs]):
-    """One sample a video and epoch, videos shuffled; epochs of general data in between where asked for.
+    """The samples of each video in shuffled order; epochs of general data in between where asked for.
 
     Args:
         videos: the data set.
@@ -83,7 +83,7 @@ class PairBatches(Batches[Pairs]):
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)
         self.videos = self.general if self.general is not None and self.is_general(epoch) else self.own
-        size = len(self.videos.frames)
+        size = len(self.videos.frames) * self.config.samples_per_video
         self.order = permutation(size, self.config.seed, epoch) if self.shuffle else np.arange(size)
 
     def is_general(self, epoch: int) -> bool:
@@ -101,8 +101,13 @@ class PairBatches(Batches[Pairs]):
     def samples(self, position: int) -> list[Sample]:
         """The samples of the whole batch at `position`, of all processes."""
         size = self.config.batch_size
-        chosen = self.order[position * size : (position + 1) * size]
-        return [self.rule.draw(self.videos, int(item), self.epoch) for item in chosen]
+        samples = []
+        for item in self.order[position * size : (position + 1) * size]:
+            turn, video = divmod(int(item), len(self.videos.frames))
+            samples.append(
+                self.rule.draw(self.videos, video, (self.epoch - 1) * self.config.samples_per_video + turn + 1)
+            )
+        return samples
 
     def epoch_samples(self) -> list[Sample]:
         """The samples of the whole epoch in order."""
@@ -113,7 +118,7 @@ class PairBatches(Batches[Pairs]):
         items = self.order[position * size : (position + 1) * size]
         mine = share(np.arange(len(items)), self.rank, self.world)
         samples = self.samples(position)
-        reserves = [self.videos.frames[items[i]] for i in mine]
+        reserves = [self.videos.frames[items[i] % len(self.videos.frames)] for i in mine]
         return make_batch(self.videos.root, self.videos.phase, [samples[i] for i in mine], reserves, self.config)
 
 

@@ -37,12 +37,15 @@ class EvaluateConfig:
     """Head data set."""
     phase: str = "test"
     """Its phase."""
+    source_phase: str | None = None
+    """Take the source frame from this phase of the same video, another clip with another camera or pose; None takes the
+    first frame of the measured clips themselves, as published."""
     which: str = "last"
     """Checkpoint of the run."""
     out: Path | None = None
     """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run."""
     pairs_per_video: int = 4
-    """Target frames measured of each video; the source is its first frame."""
+    """Target frames measured of each video, spread over its frames."""
     identity: bool = True
     """Measure CSIM: ArcFace where its weights are given, dlib's network under its own name otherwise."""
     arcface_weights: Path | None = None
@@ -71,19 +74,23 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     avatar = Avatar.from_run(config.run, config.which, config.device)
     size = avatar.options.image_size
     videos = Videos.list(config.data_root, config.phase)
+    source_phase = config.source_phase or config.phase
+    sources = {_video(frames[0]): frames[0] for frames in Videos.list(config.data_root, source_phase).frames}
     measures = _measures(config)
     mean_frames = _mean_frames(config, size)
     rows: list[dict[str, object]] = []
     shown: list[Tensor] = []
     for number, frames in enumerate(videos.frames):
         rule = PairRule("paper", 1, config.pairs_per_video, testing=True)
-        sample = rule.draw(videos, number, 1)
-        source = heads.read_frame(videos.root, videos.phase, sample.sources[0], size)
+        targets = rule.draw(videos, number, 1).targets
+        video = _video(frames[0])
+        if video not in sources:
+            raise UserError(f"video {video} has no frame in phase {source_phase!r}", path=config.data_root)
+        source = heads.read_frame(videos.root, source_phase, sources[video], size)
         assert source.mask is not None
         identity = avatar.identify([source.image], [source.keypoints], [source.mask])
-        video = frames[0].rsplit("/", 2)[0]
-        for name in dict.fromkeys(sample.targets):
-            if name == sample.sources[0]:
+        for name in dict.fromkeys(targets):
+            if (source_phase, sources[video]) == (videos.phase, name):
                 continue
             target = heads.read_frame(videos.root, videos.phase, name, size)
             truth = _black(target)
@@ -94,7 +101,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
             }
             for kind, guess in guesses.items():
                 values = {key: measure(guess, truth, target.keypoints) for key, measure in measures.items()}
-                rows.append({"frame": name, "source": sample.sources[0], "method": kind, **values})
+                rows.append({"frame": name, "source": sources[video], "method": kind, **values})
             if len(shown) < 32:
                 shown += [_black(source), truth, guesses["avatar"], guesses["mean"]]
     if not rows:
@@ -107,7 +114,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     failed = dict.fromkeys(means, 0)
     for row in rows:
         failed[str(row["method"])] += config.pose and bool(np.isnan(float(str(row["pose_matching"]))))
-    document = {"pairs": len(rows) // 3, "phase": config.phase, "faces_not_found": failed, **means}
+    document = {
+        "pairs": len(rows) // 3,
+        "phase": config.phase,
+        "source_phase": source_phase,
+        "faces_not_found": failed,
+        **means,
+    }
     write_text(out / "evaluation.json", json.dumps(document, indent=2) + "\n")
     write_text(out / "evaluation.csv", _csv(rows))
     write_image(out / "evaluation.png", grid(shown, columns=4), synthetic=True)
@@ -167,8 +180,13 @@ def _mean_frames(config: EvaluateConfig, size: int) -> dict[str, Tensor]:
         for frames in videos.frames:
             chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(20, len(frames))).astype(int)]
             pictures = [_black(heads.read_frame(videos.root, phase, name, size)) for name in chosen]
-            means[frames[0].rsplit("/", 2)[0]] = torch.stack(pictures).mean(0)
+            means[_video(frames[0])] = torch.stack(pictures).mean(0)
     return means
+
+
+def _video(frame: str) -> str:
+    """PERSON/VIDEO of a frame's name."""
+    return frame.rsplit("/", 2)[0]
 
 
 def _black(frame: heads.HeadFrame) -> Tensor:

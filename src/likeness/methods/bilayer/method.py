@@ -51,7 +51,7 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
                 name,
                 config,
                 dropout=dropouts.get(name, 0.0),
-                spectral_norm=config.spectral_norm,
+                spectral_norm=name in config.spn_networks,
                 bn_momentum=config.bn_momentum,
             )
             for name in names
@@ -74,11 +74,15 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
             return torch.optim.Adam(parameters, lr=config.lr, betas=(config.adam_beta1, 0.999), eps=EPS, fused=True)
 
-        specs = {}
-        for name in self.trained:
-            if any(parameter.requires_grad for parameter in self.networks[name].parameters()):
-                specs[name] = OptimizerSpec(factory=adam, networks=(name,))
-        return specs
+        def falling(finished: int) -> float:
+            return min(1.0, (config.epochs - finished) / (config.epochs * (1 - config.lr_decay_from)))
+
+        schedule = falling if config.lr_decay_from < 1 else None
+        return {
+            name: OptimizerSpec(factory=adam, networks=(name,), schedule=schedule, per="epoch")
+            for name in self.trained
+            if any(parameter.requires_grad for parameter in self.networks[name].parameters())
+        }
 
     def updates(self) -> dict[str, UpdateSpec]:
         config = self.config
@@ -91,6 +95,7 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             "G_VGGFace": config.per_vggface_weight,
             "G_RANDOM": config.per_random_weight,
             "G_L1": config.pix_loss_weight,
+            "G_L1_full": config.pix_full_loss_weight,
             "G_BCE": config.seg_loss_weight,
         }
         updates = {"generator": UpdateSpec(generators, weights)}
@@ -120,7 +125,9 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             load_network_weights(self.networks[name], load_tensors(path), path)
 
     def adversarial(self, real: Tensor, fake: Tensor, stickmen: Tensor, ctx: Context) -> dict[str, dict[str, Tensor]]:
-        """Both passes of the discriminator -> the adversarial terms of either update."""
+        """Both passes of the discriminator -> the adversarial terms of either update; none before its first epoch."""
+        if ctx.epoch < self.config.adv_from_epoch:
+            return {"generator": {}, "discriminator": {}}
         discriminator = self.networks[DISCRIMINATOR]
         kind = self.config.adv_pred_type
         first: Judgement = discriminator(real.detach(), fake.detach(), stickmen)
@@ -149,7 +156,7 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
     def finish(self, generator: dict[str, Tensor], discriminator: dict[str, Tensor], ctx: Context) -> None:
         """Step the generators first: the discriminator's own pass does not depend on them, but theirs on it."""
         ctx.update("generator", generator)
-        if "discriminator" in self.updates():
+        if discriminator and "discriminator" in self.updates():
             ctx.update("discriminator", discriminator)
 
     def calculate_statistics(self, ctx: Context) -> None:
@@ -200,6 +207,8 @@ class BaseStage(BilayerStage):
             "G_L1": losses.pixelwise(frame.lf_rgbs, truth, config.pix_loss_type),
             "G_BCE": losses.segmentation(frame.segs_logits, batch.target_segs.flatten(0, 1), config.seg_loss_type),
         }
+        if config.pix_full_loss_weight:
+            terms["G_L1_full"] = losses.pixelwise(frame.imgs, truth, config.pix_loss_type)
         if weight > EPS:
             terms["G_WPR"] = weight * losses.warping_regularizer(frame.delta_uvs)
         self.finish(terms, adversarial["discriminator"], ctx)

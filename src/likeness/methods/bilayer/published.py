@@ -123,7 +123,7 @@ def import_published(config: ImportConfig) -> None:
     if missing:
         raise UserError(f"found no file for {', '.join(missing)}: expected names such as 2225_{missing[0]}.pth")
     for name, path in chosen.items():
-        networks[name] = build_network(name, settings)
+        networks[name] = build_network(name, settings, spectral_norm=name in settings.spn_networks)
         load_network_weights(networks[name], load_tensors(path), path)
         print(f"{name}: {path.name}")
     run = Run(config.out)
