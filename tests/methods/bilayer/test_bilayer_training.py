@@ -8,6 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from likeness.engine import Run, train
 from likeness.engine.config import read_config
+from likeness.engine.logs import read_log
 from likeness.errors import UserError
 from likeness.methods.bilayer.avatar import Avatar
 from likeness.methods.bilayer.compat import read_args, rewrite, write_args
@@ -19,7 +20,7 @@ from likeness.methods.bilayer.networks.inference_generator import Layers, compos
 from likeness.methods.bilayer.networks.texture_enhancer import TextureEnhancer
 from likeness.methods.bilayer.networks.warp import identity_grid
 from likeness.methods.bilayer.pairs import read_samples
-from likeness.methods.bilayer.published import ImportConfig, import_published, load_network_weights
+from likeness.methods.bilayer.published import ImportConfig, compact, import_published, load_network_weights, spread
 
 
 def _train(kind, config, stage="base"):
@@ -215,3 +216,29 @@ def test_row_23_general_person_and_video_sets_train_alike(tmp_path, make_tree, s
     config = small_config(data_root=root, experiment_dir=tmp_path, epochs=1, validate_every=0, visuals_every=0)
     assert len(make_batches(config, "train")) == -(-people // 2)
     assert _train(BaseStage, config).checkpoints.whole()
+
+
+def test_row_20_late_discriminator_falling_rate_and_both_layers_in_pixels(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data", people=2)
+    config = small_config(
+        data_root=root, experiment_dir=tmp_path, epochs=4, adv_from_epoch=3, lr_decay_from=0.5, validate_every=0,
+        visuals_every=0, pix_full_loss_weight=1.0, samples_per_video=3,
+    )  # fmt: skip
+    run = _train(BaseStage, config)
+    lines = [line for line in read_log(run.folder / "log.jsonl") if line["kind"] == "epoch"]
+    assert ["G_ADV" in line["train"] for line in lines] == [False, False, True, True]
+    assert all("G_L1_full" in line["train"] for line in lines)
+    rates = [line["lr"]["inference_generator"] for line in lines]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
+    assert [line["update"] for line in lines] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("inputs", [16 * 16, 24 * 24])
+def test_row_01_summed_projector_weights_compute_the_same(inputs):
+    weight, pixels = torch.randn(5, inputs), torch.randn(8, 8)
+    side = int(inputs**0.5)
+    repeated = pixels.repeat_interleave(side // 8, 0).repeat_interleave(side // 8, 1).flatten()
+    small = compact(weight, 8)
+    assert small.shape == (5, 64)
+    assert torch.allclose(small @ pixels.flatten(), weight @ repeated, atol=1e-3)
+    assert torch.allclose(spread(small, inputs) @ repeated, weight @ repeated, atol=1e-3)

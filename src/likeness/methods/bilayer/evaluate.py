@@ -18,6 +18,7 @@ from likeness.media.image import grid, to_uint8, write_image
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar
 from likeness.methods.bilayer.pairs import PairRule, Videos
+from likeness.methods.bilayer.published import run_folder
 from likeness.metrics.csim import cosine
 from likeness.metrics.lpips import load_lpips, load_st_lpips
 from likeness.metrics.pose import landmark_error
@@ -32,7 +33,7 @@ class EvaluateConfig:
     """Measure a run on frames that it was not trained on."""
 
     run: Path
-    """Trained or imported run."""
+    """Trained or imported run, or `shipped`."""
     data_root: Path
     """Head data set."""
     phase: str = "test"
@@ -43,7 +44,7 @@ class EvaluateConfig:
     which: str = "last"
     """Checkpoint of the run."""
     out: Path | None = None
-    """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run."""
+    """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run, or here."""
     pairs_per_video: int = 4
     """Target frames measured of each video, spread over its frames."""
     identity: bool = True
@@ -106,7 +107,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
                 shown += [_black(source), truth, guesses["avatar"], guesses["mean"]]
     if not rows:
         raise UserError(f"phase {config.phase!r} has no video with two frames", path=config.data_root)
-    out = config.out or config.run / "evaluation"
+    own = run_folder(config.run) == config.run
+    out = config.out or (config.run if own else Path()) / "evaluation"
     means = {
         kind: {key: _nanmean([r[key] for r in rows if r["method"] == kind]) for key in measures}
         for kind in ("avatar", "source", "mean")
