@@ -1,10 +1,11 @@
 """What the two stages of the bi-layer avatars can be told, and the presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from likeness.engine import EngineConfig
+from likeness.methods.bilayer.measures import MeasureName
 from likeness.methods.bilayer.networks import ALL, NetworkOptions
 
 PairMode = Literal[
@@ -65,6 +66,8 @@ class BilayerConfig(EngineConfig, NetworkOptions):
 
     lr: float = 2e-4
     """Learning rate of every network."""
+    lrs: dict[str, float] = field(default_factory=dict)
+    """Learning rates of single networks where they differ from `lr`."""
     lr_decay_from: float = 1.0
     """Share of the epochs after which the learning rate falls evenly towards 0; 1 keeps it constant."""
     adam_beta1: float = 0.5
@@ -131,6 +134,12 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     wpr_loss_decay_schedule: int = -1
     """Steps between two decays; -1 never."""
 
+    measures: tuple[MeasureName, ...] = ("L1", "PSNR")
+    """What validation measures of predicted pictures."""
+    arcface_weights: Path | None = None
+    """`insight_face.pth` for measure csim; without it dlib's network stands in under its own name."""
+    lpips_backbone: Path | None = None
+    """`vgg16-397923af.pth` for measure lpips; without it ST-LPIPS stands in under its own name."""
     calc_stats: bool = True
     """Average BatchNorm statistics over training batches before each validation."""
     stats_calc_iters: int = 100

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,18 +13,12 @@ from torch import Tensor
 from likeness.errors import UserError
 from likeness.files import write_text
 from likeness.formats import heads
-from likeness.media.image import grid, to_uint8, write_image
+from likeness.media.image import grid, write_image
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar
+from likeness.methods.bilayer.measures import Measure, MeasureName, make_measures
 from likeness.methods.bilayer.pairs import PairRule, Videos
 from likeness.methods.bilayer.published import run_folder
-from likeness.metrics.csim import cosine
-from likeness.metrics.lpips import load_lpips, load_st_lpips
-from likeness.metrics.pose import landmark_error
-from likeness.metrics.psnr import psnr, psnr_bytes
-from likeness.metrics.ssim import ssim
-from likeness.perception.faces import MediaPipeFaces
-from likeness.perception.identity import ArcFaceIdentity, default_identity
 
 
 @dataclass(frozen=True)
@@ -131,45 +124,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     return means
 
 
-Measure = Callable[[Tensor, Tensor, np.ndarray], float]
-
-
 def _measures(config: EvaluateConfig) -> dict[str, Measure]:
-    def pair(function: Callable[[Tensor, Tensor], Tensor]) -> Measure:
-        return lambda guess, truth, _: float(function(guess[None], truth[None]).mean())
-
-    measures: dict[str, Measure] = {
-        "L1": pair(lambda a, b: (a - b).abs().mean()),
-        "PSNR": pair(psnr_bytes),
-        "PSNR_float": pair(psnr),
-        "SSIM": pair(lambda a, b: ssim(a, b, window="gaussian", border="zero")),
-        "SSIM_signed": pair(lambda a, b: ssim(a * 2 - 1, b * 2 - 1, window="gaussian", border="zero")),
-    }
-    if config.lpips:
-        name, network = (
-            ("LPIPS_vgg", load_lpips(config.lpips_backbone)) if config.lpips_backbone else ("ST_LPIPS", load_st_lpips())
-        )
-        measures[name] = pair(lambda a, b: network(a * 2 - 1, b * 2 - 1))
-    if config.identity:
-        encoder = ArcFaceIdentity(config.arcface_weights) if config.arcface_weights else default_identity()
-
-        def csim(guess: Tensor, truth: Tensor, keypoints: np.ndarray) -> float:
-            a, b = (torch.from_numpy(np.asarray(encoder(to_uint8(x), keypoints)))[None] for x in (guess, truth))
-            return float(cosine(a, b))
-
-        measures[f"CSIM_{encoder.name}"] = csim
-    if config.pose:
-        faces = MediaPipeFaces()
-
-        def pose(guess: Tensor, truth: Tensor, _: np.ndarray) -> float:
-            found = [faces.detect(to_uint8(x, truncate=True), any_face=True) for x in (guess, truth)]
-            if not all(found):
-                return float("nan")
-            a, b = (torch.from_numpy(f[0].landmarks)[None] for f in found)
-            return float(landmark_error(a, b))
-
-        measures["pose_matching"] = pose
-    return measures
+    names: list[MeasureName] = ["L1", "PSNR", "PSNR_float", "SSIM", "SSIM_signed"]
+    names += ["lpips"] if config.lpips else []
+    names += ["csim"] if config.identity else []
+    names += ["pose_matching"] if config.pose else []
+    return make_measures(names, config.arcface_weights, config.lpips_backbone)
 
 
 def _mean_frames(config: EvaluateConfig, size: int) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from likeness.methods.bilayer import losses
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.data import ListedBatches, PairBatches, make_batches
 from likeness.methods.bilayer.grid import picture_grid
+from likeness.methods.bilayer.measures import Measure, make_measures
 from likeness.methods.bilayer.model import (
     BaseOutput,
     EnhancedOutput,
@@ -31,8 +33,9 @@ from likeness.methods.bilayer.model import (
     forward_enhancer,
     standing_statistics,
 )
-from likeness.methods.bilayer.networks import BASE, DISCRIMINATOR, ENHANCER, build_network
+from likeness.methods.bilayer.networks import ALL, BASE, DISCRIMINATOR, ENHANCER, build_network
 from likeness.methods.bilayer.networks.adaptive import EPS
+from likeness.methods.bilayer.networks.blocks import settle_spectral_norm
 from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights
@@ -56,11 +59,13 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             )
             for name in names
         }
-        unknown = set(config.networks_to_train) - set(self.networks)
-        if unknown:
-            raise UserError(
-                f"--networks-to-train: no network {', '.join(sorted(unknown))}; there are {', '.join(names)}"
-            )
+        for network in self.networks.values():
+            settle_spectral_norm(network)
+        named = {"networks-to-train": set(config.networks_to_train), "lrs": set(config.lrs)}
+        named["spn-networks"] = set(config.spn_networks) - set(ALL)
+        for option, chosen in named.items():
+            if unknown := chosen - set(self.networks):
+                raise UserError(f"--{option}: no network {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         if config.networks_to_train:
             self.trained = tuple(name for name in self.trained if name in config.networks_to_train)
         self.features = perceptual_networks(config)
@@ -71,15 +76,16 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
 
-        def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-            return torch.optim.Adam(parameters, lr=config.lr, betas=(config.adam_beta1, 0.999), eps=EPS, fused=True)
+        def adam(name: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+            rate = config.lrs.get(name, config.lr)
+            return torch.optim.Adam(parameters, lr=rate, betas=(config.adam_beta1, 0.999), eps=EPS, fused=True)
 
         def falling(finished: int) -> float:
             return min(1.0, (config.epochs - finished) / (config.epochs * (1 - config.lr_decay_from)))
 
         schedule = falling if config.lr_decay_from < 1 else None
         return {
-            name: OptimizerSpec(factory=adam, networks=(name,), schedule=schedule, per="epoch")
+            name: OptimizerSpec(factory=partial(adam, name), networks=(name,), schedule=schedule, per="epoch")
             for name in self.trained
             if any(parameter.requires_grad for parameter in self.networks[name].parameters())
         }
@@ -159,6 +165,21 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         if discriminator and "discriminator" in self.updates():
             ctx.update("discriminator", discriminator)
 
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """What validation measures; made when first asked for, since some bring large networks."""
+        return make_measures(self.config.measures, self.config.arcface_weights, self.config.lpips_backbone)
+
+    def measured(self, fake: Tensor, real: Tensor, poses: Tensor) -> dict[str, Tensor]:
+        """Each measure's mean over pictures (F, 3, S, S) in [-1, 1] with poses (B, T, 136); NaN ones are left out."""
+        fake, real = (((x + 1) / 2).clamp(0, 1).cpu() for x in (fake, real))
+        points = ((poses.flatten(0, 1).cpu() + 1) / 2 * real.shape[-1]).unflatten(1, (68, 2)).numpy()
+        frames = list(zip(fake, real, points, strict=True))
+        means = {}
+        for name, measure in self.measures.items():
+            means[name] = torch.tensor([measure(*frame) for frame in frames]).nanmean().to(poses.device)
+        return means
+
     def calculate_statistics(self, ctx: Context) -> None:
         """Standing statistics of the base networks over some training batches."""
         batches = self.batches("train", ctx.rank, ctx.world)
@@ -215,7 +236,7 @@ class BaseStage(BilayerStage):
 
     def measure(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out = forward_base(self.networks, self.config, batch)
-        return picture_measures(out.target.imgs, out.target_imgs)
+        return self.measured(out.target.imgs, out.target_imgs, batch.target_poses)
 
     def validate(self, ctx: Context) -> dict[str, float]:
         if self.config.calc_stats:
@@ -268,18 +289,11 @@ class EnhancerStage(BilayerStage):
 
     def measure(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out: EnhancedOutput = forward_enhancer(self.networks, self.config, batch)
-        return picture_measures(out.imgs, out.target_imgs)
+        return self.measured(out.imgs, out.target_imgs, batch.target_poses)
 
     def visuals(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out = forward_enhancer(self.networks, self.config, batch)
         return {"grid": picture_grid(batch, out.base, out, self.config.num_visuals)}
-
-
-def picture_measures(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """L1 in [0, 1] and PSNR (dB, clamped to [0, 1]) of pictures in [-1, 1]."""
-    a, b = (((x + 1) / 2).clamp(0, 1) for x in (fake, real))
-    mse = (a - b).square().mean().clamp(min=1e-10)
-    return {"l1": (a - b).abs().mean(), "PSNR": -10 * mse.log10()}
 
 
 def perceptual_networks(config: BilayerConfig) -> dict[str, nn.Module]:

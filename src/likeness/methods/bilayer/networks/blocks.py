@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from likeness.methods.bilayer.networks.adaptive import (
     EPS,
@@ -198,6 +199,16 @@ def add_spectral_norm(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.utils.spectral_norm(module, eps=EPS)
     return network
+
+
+def settle_spectral_norm(network: nn.Module, iterations: int = 5) -> None:
+    """Take power iterations, in place: a fresh network divides by the product of two random directions, about zero."""
+    for module in network.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                with torch.no_grad():
+                    for _ in range(iterations):
+                        hook.compute_weight(module, do_power_iteration=True)
 
 
 def fold_spectral_norm(network: nn.Module) -> nn.Module:
