@@ -1,5 +1,6 @@
 """Batches of head frames for training, validation and standing statistics."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def load_frames(
 ) -> tuple[torch.Tensor, ...]:
     """Read frames -> pictures (F, 3, S, S) in [-1, 1], poses (F, 136), stickmen (F, 3, S, S), masks (F, 1, S, S).
 
-    A frame that cannot be read is replaced by the first of `reserve` that can.
+    A frame that cannot be read is replaced by the first of `reserve` that can, with a warning.
 
     Raises:
         UserError: neither the frame nor any of the reserve can be read.
@@ -47,9 +48,13 @@ def _read(root: Path, phase: str, name: str, reserve: Sequence[str], size: int) 
     first: UserError | None = None
     for candidate in (name, *reserve):
         try:
-            return heads.read_frame(root, phase, candidate, size)
+            frame = heads.read_frame(root, phase, candidate, size)
         except UserError as error:
             first = first or error
+            continue
+        if first is not None:
+            warnings.warn(f"{first}; frame {candidate} stands in for {name}", stacklevel=2)
+        return frame
     assert first is not None
     raise first
 
