@@ -83,7 +83,7 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     networks_to_train: tuple[str, ...] = ()
     """Train only these; empty means all of the stage."""
     init_experiment_dir: Path | None = None
-    """Run, or folder with `checkpoints/`, to start from."""
+    """Run, or folder with `checkpoints/`, to start from; `shipped` is the run that comes with the package."""
     init_networks: tuple[str, ...] = ()
     """Networks taken from there; empty with `init_experiment_dir` means all that it has."""
     init_which_epoch: str = "last"
@@ -153,7 +153,7 @@ class EnhancerConfig(BilayerConfig):
     """Enhancer stage: texture enhancer and discriminator on top of a frozen base run."""
 
     base_run: Path | None = None
-    """Run of the base stage; it also gives the discriminator its first weights."""
+    """Run of the base stage, or `shipped`; it also gives the discriminator its first weights."""
     base_which_epoch: str = "last"
     """Its checkpoint."""
 

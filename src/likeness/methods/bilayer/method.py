@@ -38,7 +38,7 @@ from likeness.methods.bilayer.networks.adaptive import EPS
 from likeness.methods.bilayer.networks.blocks import settle_spectral_norm
 from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.pairs import format_samples
-from likeness.methods.bilayer.published import find_network_file, load_network_weights
+from likeness.methods.bilayer.published import find_network_file, load_network_weights, run_folder
 
 
 class BilayerStage(Stage[BilayerConfig, Pairs]):
@@ -116,18 +116,17 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         config = self.config
         if config.init_experiment_dir is None:
             return
+        folder = run_folder(config.init_experiment_dir)
         for name in config.init_networks or tuple(self.networks):
             if name not in self.networks:
                 raise UserError(
                     f"--init-networks: this stage has no network {name!r}; it has {', '.join(self.networks)}"
                 )
-            path = find_network_file(config.init_experiment_dir, name, config.init_which_epoch)
+            path = find_network_file(folder, name, config.init_which_epoch)
             if path is None and not config.init_networks:
                 continue
             if path is None:
-                raise UserError(
-                    f"has no checkpoint {config.init_which_epoch!r} of {name}", path=config.init_experiment_dir
-                )
+                raise UserError(f"has no checkpoint {config.init_which_epoch!r} of {name}", path=folder)
             load_network_weights(self.networks[name], load_tensors(path), path)
 
     def adversarial(self, real: Tensor, fake: Tensor, stickmen: Tensor, ctx: Context) -> dict[str, dict[str, Tensor]]:
@@ -272,7 +271,7 @@ class EnhancerStage(BilayerStage):
             raise UserError("the enhancer stage starts from a trained base: give --base-run RUN")
         if self.config.base_run is not None:
             for name in (*BASE, DISCRIMINATOR):
-                path = find_network_file(self.config.base_run, name, self.config.base_which_epoch)
+                path = find_network_file(run_folder(self.config.base_run), name, self.config.base_which_epoch)
                 if path is None and name == DISCRIMINATOR:
                     continue
                 if path is None:
