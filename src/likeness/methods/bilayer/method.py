@@ -34,9 +34,8 @@ from likeness.methods.bilayer.model import (
     standing_statistics,
 )
 from likeness.methods.bilayer.networks import ALL, BASE, DISCRIMINATOR, ENHANCER, build_network
-from likeness.methods.bilayer.networks.adaptive import EPS
-from likeness.methods.bilayer.networks.blocks import settle_spectral_norm
 from likeness.methods.bilayer.networks.discriminator import Judgement
+from likeness.methods.bilayer.networks.spectral_norm import EPS, settle_spectral_norm
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights, run_folder
 

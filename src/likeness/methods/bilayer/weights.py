@@ -13,7 +13,7 @@ from likeness.errors import UserError
 from likeness.files import atomic_path
 from likeness.methods.bilayer.config import BilayerConfig
 from likeness.methods.bilayer.networks import BASE, build_network
-from likeness.methods.bilayer.networks.blocks import fold_spectral_norm
+from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.published import (
     PROJECTOR_INPUT,
     compact,

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-EPS = 1e-7
-"""Added to variances and to spectral norms throughout this method."""
+from likeness.methods.bilayer.networks.spectral_norm import EPS
 
 
 class Predicted(NamedTuple):
@@ -41,6 +40,8 @@ def adaptive_conv(x: Tensor, predicted: Predicted) -> Tensor:
     weight, bias = predicted
     people, out, inner, kernel, _ = weight.shape
     count, _, height, width = x.shape
+    if kernel == 1 and people == 1 and x.is_contiguous(memory_format=torch.channels_last):
+        return F.linear(x.permute(0, 2, 3, 1), weight.reshape(out, inner), bias[0]).permute(0, 3, 1, 2)
     if kernel == 1:
         pixels = x.reshape(people, count // people, inner, height * width)
         mixed = torch.matmul(weight.reshape(people, 1, out, inner), pixels) + bias.reshape(people, 1, out, 1)
@@ -55,10 +56,19 @@ def adaptive_conv(x: Tensor, predicted: Predicted) -> Tensor:
 
 def adaptive_scale(x: Tensor, predicted: Predicted) -> Tensor:
     """`x * weight + bias` with one weight and bias a person and channel: x (B * T, C, H, W), weight and bias (B, C)."""
-    people, channels = predicted.weight.shape
-    grouped = x.reshape(people, -1, channels, *x.shape[2:])
-    weight, bias = (p.reshape(people, 1, channels, 1, 1) for p in predicted)
-    return (grouped * weight + bias).reshape(x.shape)
+    weight, bias = predicted
+    frames = x.shape[0] // weight.shape[0]
+    if frames > 1:
+        weight, bias = weight.repeat_interleave(frames, 0), bias.repeat_interleave(frames, 0)
+    return torch.addcmul(bias[..., None, None], x, weight[..., None, None])
+
+
+def standing(norm: nn.Module) -> tuple[Tensor, Tensor] | None:
+    """Mean and reciprocal deviation (C,) of a BatchNorm that uses its running statistics; None for any other layer."""
+    if not isinstance(norm, nn.BatchNorm2d) or norm.training:
+        return None
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.running_mean, (norm.running_var + norm.eps).rsqrt()
 
 
 def _statistics(kind: str, channels: int, affine: bool) -> nn.Module:
@@ -71,6 +81,12 @@ def _statistics(kind: str, channels: int, affine: bool) -> nn.Module:
     raise ValueError(f"unknown normalisation {kind!r}")
 
 
+def folded(predicted: Predicted, mean: Tensor, reciprocal: Tensor) -> Predicted:
+    """A norm by given statistics (C,), then a predicted scale and shift, as one scale and shift."""
+    weight = predicted.weight * reciprocal
+    return Predicted(weight, predicted.bias - mean * weight)
+
+
 class AdaptiveNorm(nn.Module):
     """Normalise without affine parameters, then scale and shift with predicted ones."""
 
@@ -79,7 +95,11 @@ class AdaptiveNorm(nn.Module):
         self.norm_layer = _statistics(kind, channels, affine=False)
 
     def forward(self, x: Tensor, predictions: Predictions) -> Tensor:
-        return adaptive_scale(self.norm_layer(x), next(predictions))
+        predicted = next(predictions)
+        statistics = standing(self.norm_layer)
+        if statistics is None:
+            return adaptive_scale(self.norm_layer(x), predicted)
+        return adaptive_scale(x, folded(predicted, *statistics))
 
 
 class SpadeNorm(nn.Module):
@@ -99,18 +119,30 @@ class SpadeNorm(nn.Module):
         self.conv_weight = None if adaptive else nn.Conv2d(channels, channels, 1)
         self.conv_bias = None if adaptive else nn.Conv2d(channels, channels, 1)
 
-    def maps(self, predictions: Predictions) -> tuple[Tensor, Tensor]:
-        """Scale and shift -> two of (B, C, s, s) when predicted, (1, C, s, s) otherwise."""
+    def maps(self, predictions: Predictions) -> tuple[Tensor, Tensor, bool]:
+        """Scale and shift, (B, C, s, s) when predicted, (1, C, s, s) otherwise, and whether they normalise as well."""
         if self.conv_weight is not None and self.conv_bias is not None:
-            return self.conv_weight(self.pixel_feats) + 1, self.conv_bias(self.pixel_feats)
+            return self.conv_weight(self.pixel_feats) + 1, self.conv_bias(self.pixel_feats), False
         scale, shift = next(predictions), next(predictions)
-        features = self.pixel_feats.expand(scale.weight.shape[0], -1, -1, -1)
-        return adaptive_conv(features, scale) + 1, adaptive_conv(features, shift)
+        weight, bias = scale.weight, scale.bias + 1
+        statistics = standing(self.norm_layer)
+        if statistics is not None:
+            mean, reciprocal = statistics
+            weight, bias = weight * reciprocal[:, None, None, None], bias * reciprocal
+            moved = mean[:, None, None, None] * weight
+            shift = Predicted(shift.weight - moved, shift.bias - mean * bias)
+        both = Predicted(torch.cat((weight, shift.weight), 1), torch.cat((bias, shift.bias), 1))
+        features = self.pixel_feats.expand(weight.shape[0], -1, -1, -1)
+        first, second = adaptive_conv(features, both).chunk(2, 1)
+        return first, second, statistics is not None
 
     def forward(self, x: Tensor, predictions: Predictions) -> Tensor:
-        scale, shift = self.maps(predictions)
-        grouped = self.norm_layer(x).reshape(scale.shape[0], -1, *x.shape[1:])
-        return (grouped * scale[:, None] + shift[:, None]).reshape(x.shape)
+        scale, shift, normalised = self.maps(predictions)
+        x = x if normalised else self.norm_layer(x)
+        frames = x.shape[0] // scale.shape[0]
+        if frames > 1 and scale.shape[0] > 1:
+            scale, shift = scale.repeat_interleave(frames, 0), shift.repeat_interleave(frames, 0)
+        return torch.addcmul(shift, x, scale)
 
 
 def make_norm(kind: str, channels: int, spatial_size: int | None = None) -> nn.Module | None:

@@ -1,14 +1,12 @@
-"""The pre-activation residual block that every network of this method is built from, and spectral normalisation."""
+"""The pre-activation residual block that every network of this method is built from."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.spectral_norm import SpectralNorm
 
 from likeness.methods.bilayer.networks.adaptive import (
-    EPS,
     AdaptiveNorm,
     Predictions,
     SpadeNorm,
@@ -16,6 +14,7 @@ from likeness.methods.bilayer.networks.adaptive import (
     apply_norm,
     make_norm,
 )
+from likeness.methods.bilayer.networks.resized import ResizedConv
 
 DOWN = ("avgpool", "maxpool", "pixelunshuffle")
 UP = ("nearest", "bilinear", "pixelshuffle")
@@ -108,37 +107,47 @@ class ResBlock(nn.Module):
         middle = None if spatial_size is None else spatial_size * (2 if early else 1)
         last = None if spatial_size is None else spatial_size * (2 if up else 1)
 
-        def conv(inner: int, outer: int, size: int | None) -> list[nn.Module]:
+        def conv(inner: int, outer: int, size: int | None, scaling: str = "none") -> list[nn.Module]:
             biased = pixelwise_bias == "none"
+            layers: list[nn.Module]
+            if scaling == "nearest" and biased and not separable_conv:
+                # The identity keeps the convolution at its published position.
+                return [nn.Identity(), ResizedConv(inner, outer, "nearest")]
+            if scaling == "avgpool" and biased and not separable_conv:
+                return [ResizedConv(inner, outer, "avgpool")]
             if separable_conv:
-                layers: list[nn.Module] = [
-                    nn.Conv2d(inner, outer, 3, padding=1, bias=False),
-                    nn.Conv2d(outer, outer, 1, bias=biased),
-                ]
+                layers = [nn.Conv2d(inner, outer, 3, padding=1, bias=False), nn.Conv2d(outer, outer, 1, bias=biased)]
             else:
                 layers = [nn.Conv2d(inner, outer, 3, padding=1, bias=biased)]
             if not biased:
                 if size is None:
                     raise ValueError("a pixel bias needs the spatial size of its input")
                 layers.append(PixelBias(outer, size))
-            return layers
+            if scaling in UP:
+                return [Upsample(scaling), *layers]
+            return layers if scaling == "none" else [*layers, _pool(scaling)]
 
-        act = nn.LeakyReLU(0.2) if activation == "leakyrelu" else nn.ReLU()
-        first = [
-            layer for layer in (make_norm(first_norm or norm, in_channels, spatial_size), act) if layer is not None
-        ]
-        rest: list[nn.Module] = [Upsample(resize)] if early else []
-        rest += conv(in_channels, out_channels, middle)
-        rest += [layer for layer in (make_norm(norm, out_channels, middle), act) if layer is not None]
+        def act(inplace: bool) -> nn.Module:
+            return nn.LeakyReLU(0.2, inplace) if activation == "leakyrelu" else nn.ReLU(inplace)
+
+        norm1 = make_norm(first_norm or norm, in_channels, spatial_size)
+        norm2 = make_norm(norm, out_channels, middle)
+        # Without a norm in front, the first activation sees the block's own input, which the skip path needs.
+        first = [act(False)] if norm1 is None else [norm1, act(True)]
+        rest = conv(in_channels, out_channels, middle, resize if early else "none")
+        rest += [act(True)] if norm2 is None else [norm2, act(True)]
         self.block_first_feats = nn.Sequential(*first) if split_first else None
         self.block_feats = nn.Sequential(*(rest if split_first else first + rest))
-        block: list[nn.Module] = [Upsample(resize)] if up and efficient_upsampling else []
-        block += conv(out_channels, out_channels, last)
-        self.pool = {"avgpool": nn.AvgPool2d(2), "maxpool": nn.MaxPool2d(2)}.get(resize)
-        self.block = nn.Sequential(*block)
+        self.block = nn.Sequential(*conv(out_channels, out_channels, last, "none" if early else resize))
         shortcut: list[nn.Module] = [Upsample(resize)] if up else []
         if up or down or in_channels != out_channels:
             shortcut.append(PredictedConv() if skip == "ada_conv" else nn.Conv2d(in_channels, out_channels, 1))
+        if down:
+            shortcut.append(_pool(resize))
+        # A 1x1 convolution commutes with upsampling and with averaging, and is cheaper on the smaller picture.
+        self.skip_order = list(range(len(shortcut)))
+        if up or resize == "avgpool":
+            self.skip_order.reverse()
         self.skip = nn.Sequential(*shortcut)
 
     def forward(
@@ -163,19 +172,14 @@ class ResBlock(nn.Module):
         hidden = _run(self.block_feats, hidden, groups)
         features.append(hidden)
         out = self.block(hidden)
-        if len(self.skip) == 0:
-            shortcut = x
-        elif isinstance(self.skip[-1], PredictedConv) and len(self.skip) == 2:
-            # A 1x1 convolution commutes with nearest and bilinear upsampling, and costs a quarter before it.
-            shortcut = self.skip[0](self.skip[1](x, groups))
-        else:
-            shortcut = _run(self.skip, x, groups)
-        if self.pool is not None:
-            out, shortcut = self.pool(out), self.pool(shortcut)
-        out = out + shortcut
+        out = out + _run([self.skip[index] for index in self.skip_order], x, groups)
         if frames_per_person > 1:
             out = out.reshape(-1, frames_per_person, *out.shape[1:]).mean(1)
         return out, features
+
+
+def _pool(kind: str) -> nn.Module:
+    return nn.AvgPool2d(2) if kind == "avgpool" else nn.MaxPool2d(2)
 
 
 def _run(layers: Sequence[nn.Module] | nn.Sequential, x: Tensor, predictions: Predictions) -> Tensor:
@@ -187,33 +191,3 @@ def _run(layers: Sequence[nn.Module] | nn.Sequential, x: Tensor, predictions: Pr
         else:
             x = layer(x)
     return x
-
-
-def add_spectral_norm(network: nn.Module) -> nn.Module:
-    """Divide the weight of every convolution and linear layer by an estimate of its largest singular value, in place.
-
-    One power iteration a training call, output channels as rows. Each layer then owns `weight_orig`, `weight_u` and
-    `weight_v`, the names of the published checkpoints. Predicted layers own no weight and are left alone.
-    """
-    for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.utils.spectral_norm(module, eps=EPS)
-    return network
-
-
-def settle_spectral_norm(network: nn.Module, iterations: int = 5) -> None:
-    """Take power iterations, in place: a fresh network divides by the product of two random directions, about zero."""
-    for module in network.modules():
-        for hook in module._forward_pre_hooks.values():
-            if isinstance(hook, SpectralNorm):
-                with torch.no_grad():
-                    for _ in range(iterations):
-                        hook.compute_weight(module, do_power_iteration=True)
-
-
-def fold_spectral_norm(network: nn.Module) -> nn.Module:
-    """Divide once and for all, in place: the network computes the same and can no longer be trained further."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear) and hasattr(module, "weight_orig"):
-            nn.utils.remove_spectral_norm(module)
-    return network
