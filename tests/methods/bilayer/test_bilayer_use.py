@@ -27,7 +27,7 @@ from likeness.methods.bilayer.pairs import Videos
 from likeness.methods.bilayer.personalize import PersonalizeConfig, personalize, training_settings
 from likeness.methods.bilayer.prepare import Preparer
 from likeness.methods.bilayer.stream import Streamer
-from likeness.methods.bilayer.weights import WeightsConfig, export_weights
+from likeness.methods.bilayer.export_weights import WeightsConfig, export_weights
 from likeness.perception.protocols import Face
 
 

@@ -92,7 +92,15 @@ def _fine_tune(data: Path, out: Path, minutes: float) -> tuple[Run, int]:
 
 def _settings(data: Path, out: Path, steps: int) -> BilayerConfig:
     settings = training_settings(PersonalizeConfig(video=Path(), out=out, steps=steps))
-    return dataclasses.replace(settings, data_root=data, visuals_every=0, accelerator="cpu")
+    return dataclasses.replace(
+        settings,
+        data_root=data,
+        visuals_every=0,
+        accelerator="cpu",
+        stats_calc_iters=8,
+        # A discriminator that starts here learns nothing in so few steps, and doubles their price.
+        adv_from_epoch=settings.epochs + 1,
+    )
 
 
 def drive_other(run: Path, own: Path, driver: Path, folder: Path) -> tuple[Path, Path]:

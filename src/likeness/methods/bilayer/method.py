@@ -197,7 +197,11 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             batches.set_epoch(report.epoch)
             root = batches.videos.root if isinstance(batches, PairBatches) else batches.root
             path = run.folder / f"{'train' if split == 'train' else 'test'}_filenames.txt"
-            old = path.read_text(encoding="utf-8") if report.epoch > 1 and path.is_file() else f"data-root:{root}\n"
+            old = (
+                path.read_text(encoding="utf-8")
+                if report.epoch > 1 and path.is_file()
+                else f"data-root:{root.absolute()}\n"
+            )
             write_text(path, old + format_samples(batches.epoch_samples()))
 
 

@@ -108,7 +108,8 @@ def training_settings(config: PersonalizeConfig) -> BilayerConfig:
         pairs="random",
         samples_per_video=per_epoch * base.batch_size,
         epochs=epochs,
-        adv_from_epoch=1 + (base.adv_from_epoch - 1) * epochs // base.epochs,
+        # The same share of the training without the discriminator, rounded up.
+        adv_from_epoch=1 - (1 - base.adv_from_epoch) * epochs // base.epochs,
         save_every=max(epochs // 4, 1),
         validate_every=max(epochs // 4, 1),
         visuals_every=max(epochs // 4, 1),
