@@ -16,10 +16,11 @@ from likeness.media.video import probe, read_frames, write_video
 from likeness.methods.bilayer import animate as animate_module
 from likeness.methods.bilayer import personalize as personalize_module
 from likeness.methods.bilayer import prepare, stickman
-from likeness.methods.bilayer.animate import AnimateConfig, animate
+from likeness.methods.bilayer.animate import AnimateConfig, animate, follow
 from likeness.methods.bilayer.avatar import Avatar
 from likeness.methods.bilayer.config import PRESETS
 from likeness.methods.bilayer.evaluate import EvaluateConfig, evaluate
+from likeness.methods.bilayer.export_weights import WeightsConfig, export_weights
 from likeness.methods.bilayer.infer import InferConfig, infer
 from likeness.methods.bilayer.method import BaseStage
 from likeness.methods.bilayer.networks import BASE
@@ -27,7 +28,6 @@ from likeness.methods.bilayer.pairs import Videos
 from likeness.methods.bilayer.personalize import PersonalizeConfig, personalize, training_settings
 from likeness.methods.bilayer.prepare import Preparer
 from likeness.methods.bilayer.stream import Streamer
-from likeness.methods.bilayer.export_weights import WeightsConfig, export_weights
 from likeness.perception.protocols import Face
 
 
@@ -118,6 +118,29 @@ def test_row_22_animate_by_a_video(run, media, stubbed, tmp_path, relative):
     with pytest.raises(UserError, match="the video has 8"):
         animate(dataclasses.replace(config, frames=20, out=tmp_path / "no.mp4"))
     assert not (tmp_path / "no.mp4").exists()
+
+
+def test_row_22_the_driving_videos_sound_is_kept(run, media, stubbed, data_dir, tmp_path):
+    clip = data_dir / "videos" / "id00002" / "studio" / "00001.mp4"
+    animate(
+        AnimateConfig(run=run, source=(media / "photo.png",), driving=str(clip), out=tmp_path / "out.mp4", frames=5)
+    )
+    assert probe(clip).has_audio
+    assert probe(tmp_path / "out.mp4").has_audio
+
+
+def test_row_22_landmarks_are_steadied(media, stubbed):
+    class Shaking(StubFaces):
+        def detect(self, image, any_face=False):
+            noise = np.random.default_rng(int(image[0, 0, 0])).normal(0, 1.5, (68, 2)).astype(np.float32)
+            return [Face(face.landmarks + noise, face.depth) for face in super().detect(image)]
+
+    preparer = Preparer(32, Shaking())
+    jitter = []
+    for smooth in (False, True):
+        poses = [d.pose for d in follow(str(media / "clip.mp4"), preparer, smooth) if d.pose is not None]
+        jitter.append(np.abs(np.diff(poses, axis=0)).mean())
+    assert jitter[1] < 0.7 * jitter[0]
 
 
 def test_row_22_a_webcam_drives_until_it_is_stopped(run, media, stubbed, tmp_path, monkeypatch):
