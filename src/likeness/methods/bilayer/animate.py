@@ -45,6 +45,8 @@ class AnimateConfig:
     """What the person is put on."""
     device: str = "cpu"
     """Where to compute."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the frames; bfloat16 is faster on processors that have it (AVX-512 BF16, AMX), and within 0.05 of float32."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ def animate(config: AnimateConfig) -> None:
     Raises:
         UserError: no face in the source or in the whole driving video, or fewer driving frames than asked for.
     """
-    avatar = Avatar.from_run(config.run, config.which, config.device)
+    precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    avatar = Avatar.from_run(config.run, config.which, config.device, precision=precision)
     preparer = Preparer(avatar.options.image_size)
     sources = [preparer.from_file(path) for path in config.source]
     identity = avatar.identify([s.image for s in sources], [s.keypoints for s in sources], [s.mask for s in sources])

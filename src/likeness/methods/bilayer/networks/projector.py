@@ -56,17 +56,27 @@ class Projector(nn.Module):
             )
         self.fc_blocks = nn.ModuleList(blocks)
 
+    def collapse(self, embedding_size: int) -> None:
+        """Make every stack one linear layer for embeddings of that height, in place and for good."""
+        for stacks, size in zip(self.fc_blocks, self.sizes, strict=True):
+            assert isinstance(stacks, nn.ModuleList)
+            repeats = _repeats(size, embedding_size)
+            for index, stack in enumerate(stacks):
+                matrix, offset = _collapse(stack, size // repeats, repeats)
+                layer = nn.Linear(matrix.shape[1], matrix.shape[0])
+                layer.weight, layer.bias = nn.Parameter(matrix.detach()), nn.Parameter(offset.detach())
+                stacks[index] = layer
+
     def forward(self, embeddings: Sequence[Tensor]) -> list[Predicted]:
         """Embeddings of `levels` shapes (B, C_k, 8, 8) -> parameter groups in the generator's order of use."""
         groups = []
         for embedding, stacks, size, rows in zip(embeddings, self.fc_blocks, self.sizes, self.rows, strict=True):
             assert isinstance(stacks, nn.ModuleList)
-            repeats, odd = divmod(size, embedding.shape[-1])
-            if odd or (embedding.shape[1] % rows):
-                repeats, embedding = 1, F.adaptive_avg_pool2d(embedding, size)
+            repeats = _repeats(size, embedding.shape[-1])
+            if embedding.shape[-1] * repeats != size:
+                embedding = F.adaptive_avg_pool2d(embedding, size)
             entries = embedding.reshape(embedding.shape[0], rows, -1)  # before pixels are repeated
             for kind, stack in zip(self.kinds, stacks, strict=True):
-                assert isinstance(stack, nn.Sequential)
                 matrix, offset = _collapse(stack, size // repeats, repeats)
                 predicted = F.linear(entries, matrix, offset)  # (B, rows, q)
                 weight, bias = predicted[..., :-1], predicted[..., -1]
@@ -77,12 +87,20 @@ class Projector(nn.Module):
         return groups
 
 
-def _collapse(stack: nn.Sequential, size: int, repeats: int) -> tuple[Tensor, Tensor]:
+def _repeats(size: int, embedding_size: int) -> int:
+    """How often pooling to `size` repeats each pixel of an embedding; 1 where it averages."""
+    return size // embedding_size if size % embedding_size == 0 else 1
+
+
+def _collapse(stack: nn.Module, size: int, repeats: int) -> tuple[Tensor, Tensor]:
     """Linear layers without a nonlinearity between them as one: matrix (q, g * size * size), offset (q,).
 
     The stack takes rows of `g` pictures of `size * repeats` pixels a side, the matrix the pictures of `size` pixels
     of which those repeat each pixel `repeats` times either way: 64 numbers in place of 1024, seen once for all rows.
     """
+    if isinstance(stack, nn.Linear):  # done by `Projector.collapse`
+        return stack.weight, stack.bias
+    assert isinstance(stack, nn.Sequential)
     first = stack[0]
     assert isinstance(first, nn.Linear)
     # Every layer is called once, which is when its spectral norm is taken; the other products use its weight as it is.
