@@ -57,6 +57,7 @@ def export_weights(config: WeightsConfig) -> None:
         BilayerConfig(**{field.name: getattr(trained, field.name) for field in dataclasses.fields(BilayerConfig)}),
         experiment_dir=Path(),
         experiment_name=config.out.name,
+        resume="auto",
         data_root=Path(),
         general_data_root=None,
         yaw_root=None,
