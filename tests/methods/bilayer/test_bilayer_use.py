@@ -27,6 +27,7 @@ from likeness.methods.bilayer.networks import BASE
 from likeness.methods.bilayer.pairs import Videos
 from likeness.methods.bilayer.personalize import PersonalizeConfig, personalize, training_settings
 from likeness.methods.bilayer.prepare import Preparer
+from likeness.methods.bilayer.published import SHIPPED
 from likeness.methods.bilayer.stream import Streamer
 from likeness.perception.protocols import Face
 
@@ -244,3 +245,18 @@ def test_row_13_a_small_run_is_the_same_avatar(run, tmp_path):
     assert (pictures[0] - pictures[1]).abs().max() < 0.01
     written = (tmp_path / "small" / "config.yaml").read_text()
     assert str(tmp_path) not in written
+
+
+def test_row_22_the_avatar_that_ships(tmp_path, make_tree):
+    """It stands wherever a run can stand, and training can start from it."""
+    root = make_tree(tmp_path / "data", people=1, frames=2, size=64)
+    frame = heads.read_frame(root, "train", "id0/v0/c0/0", 64)
+    identity = Avatar.from_run("shipped").identify([frame.image], [frame.keypoints], [frame.mask])
+    picture = identity.drive(stickman.normalise(frame.keypoints, 64))
+    assert picture.colour.shape == (3, 64, 64)
+    assert (picture.mask[0] - torch.from_numpy(frame.mask[0])).abs().mean() < 0.25
+    assert sum(file.stat().st_size for file in (SHIPPED / "checkpoints").iterdir()) < 4e6
+    settings = training_settings(PersonalizeConfig(video=tmp_path / "me.mp4", out=tmp_path / "me", steps=60))
+    assert settings.init_experiment_dir == SHIPPED
+    assert (settings.epochs, settings.samples_per_video) == (3, 25 * settings.batch_size)
+    assert settings.adv_from_epoch > settings.epochs
