@@ -24,7 +24,7 @@ from likeness.methods.bilayer.personalize import PersonalizeConfig, expected_min
 
 SIZE, ENLARGED = 64, 3
 FRAMES, DRIVING_FRAMES, DRIVING_RATE = 12, 24, 12.5
-TRAINING_SHARE = 0.45
+TRAINING_SHARE = 0.35
 MOST_STEPS = 400
 SHOWN = 6
 
@@ -64,7 +64,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
         "alone. The avatar that ships with the package was trained on sixty other synthetic people; here it makes this "
         "person's avatar from one photograph, and again after some steps of fine-tuning on a short clip. Both are "
         "measured on a clip that they have not seen, from another camera, with a black background.\n\n"
-        "The video: photograph, driver (a third person, whose motion is added to the pose of the photograph), avatar.",
+        "The video: photograph, driver (another person, whose motion is added to the pose of the photograph), avatar.",
         figures=[
             (video, "photograph | driver | avatar"),
             (strip, "from top to bottom: photograph, driver, avatar"),
