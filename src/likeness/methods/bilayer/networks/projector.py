@@ -106,9 +106,15 @@ def _collapse(stack: nn.Module, size: int, repeats: int) -> tuple[Tensor, Tensor
     # Every layer is called once, which is when its spectral norm is taken; the other products use its weight as it is.
     offset = stack(first.bias.new_zeros(1, first.in_features))[0]
     factors = [layer.weight for layer in reversed(stack)]
+    if not torch.is_grad_enabled():
+        # Rounding errors of parameters are multiplied by all that follows; in evaluation better ones cost little.
+        factors = [factor.double() for factor in factors]
+        third, second, _ = factors
+        biases = [layer.bias.double() for layer in stack]
+        offset = third @ (second @ biases[0] + biases[1]) + biases[2]
     if repeats > 1:
         entries = first.in_features // repeats**2
-        kept = torch.eye(entries, dtype=first.weight.dtype, device=first.weight.device)
+        kept = torch.eye(entries, dtype=factors[0].dtype, device=factors[0].device)
         kept = kept.reshape(-1, size, 1, size, 1).expand(-1, -1, repeats, -1, repeats)
         factors.append(kept.reshape(entries, -1).t())
-    return torch.linalg.multi_dot(factors), offset
+    return torch.linalg.multi_dot(factors).to(first.bias.dtype), offset.to(first.bias.dtype)
