@@ -26,9 +26,12 @@ def main(names: list[str]) -> None:
     tables = _read(results)
     for name in names or scripts:
         load = os.getloadavg()[0]
-        rows = importlib.import_module(f"benchmarks.{name}").main()
+        script = importlib.import_module(f"benchmarks.{name}")
+        rows = script.main()
         text = f"{machine()}; load {load:.1f} before; {time.strftime('%Y-%m-%d')}\n\n{HEADER}"
         tables[name] = text + "".join(row.line() + "\n" for row in rows)
+        if hasattr(script, "FIGURE"):
+            tables[name] += f"\n![{name}]({script.FIGURE})\n"
         print(f"## {name}\n\n{tables[name]}")
         body = "".join(f"\n## {title}\n\n{table.strip()}\n" for title, table in sorted(tables.items()))
         write_text(results, f"# Measured speed\n\nWritten by `python -m benchmarks`.\n{body}")

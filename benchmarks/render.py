@@ -1,20 +1,25 @@
 """The rasteriser, its shading and the mesh queries, against plain torch."""
 
 import math
+from pathlib import Path
 
 import torch
 import warp as wp
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import Row, best_time
-from likeness.render import kernels, raster_kernels
+from likeness.files import atomic_path
+from likeness.render import kernels
 from likeness.render.interpolate import interpolate
 from likeness.render.intersect import MeshTree
-from likeness.render.rasterise import rasterise
+from likeness.render.rasterise import find_nearest, rasterise
 from likeness.render.silhouette import adjacent_triangles, antialias
 from likeness.render.texture import sample_texture
 
 SIZE = (1024, 667)
+FIGURE = "render.png"
+"""Beside RESULTS.md, which shows it."""
 
 
 def head(rings: int, segments: int, size: tuple[int, int] = SIZE) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,10 +102,9 @@ def plain_distances(points: Tensor, vertices: Tensor, triangles: Tensor) -> Tens
 
 def find_ids(vertices: Tensor, triangles: Tensor, size: tuple[int, int]) -> Tensor:
     """The packed keys of the visible triangles: the rasteriser's first half, alone."""
-    nearest = torch.full((size[0] * size[1],), torch.iinfo(torch.int64).max)
+    nearest = torch.full((1, *size), torch.iinfo(torch.int64).max)
     places, corners = kernels.as_array(vertices, wp.vec3), kernels.as_array(triangles, wp.vec3i)
-    arguments = [places, corners, True, 1e-3, 1, *size, kernels.as_array(nearest, wp.int64)]
-    kernels.launch(raster_kernels.find_nearest, (1, len(triangles), 1), arguments, vertices.device)
+    find_nearest(places, corners, 1, len(triangles), True, 1e-3, nearest)
     return nearest
 
 
@@ -161,19 +165,34 @@ def drawing() -> list[Row]:
 
 
 def growth() -> list[Row]:
-    """Cost against the number of triangles and of pixels."""
-    rows = []
-    for rings, segments in ((22, 20), (85, 84), (250, 200), (500, 500)):
-        vertices, _, triangles = head(rings, segments)
-        ours = best_time(lambda v=vertices, t=triangles: rasterise(v, t, SIZE), 5)
-        plain = best_time(lambda v=vertices, t=triangles: plain_ids(v, t, SIZE), 2)
-        rows.append(Row(f"raster of {len(triangles)} triangles, {SIZE[0]} x {SIZE[1]}", ours, "plain torch", plain))
-    for size in ((128, 128), (256, 256), (512, 512), (2048, 1334)):
-        vertices, _, triangles = head(85, 84, size)
+    """Cost against the number of triangles and of pixels, as rows and as the picture `FIGURE`."""
+    scenes = [(rings, segments, SIZE) for rings, segments in ((22, 20), (85, 84), (250, 200), (500, 500))]
+    scenes += [(85, 84, size) for size in ((128, 128), (256, 256), (512, 512), (2048, 1334))]
+    rows, points = [], []
+    for rings, segments, size in scenes:
+        vertices, _, triangles = head(rings, segments, size)
         ours = best_time(lambda v=vertices, t=triangles, s=size: rasterise(v, t, s), 5)
         plain = best_time(lambda v=vertices, t=triangles, s=size: plain_ids(v, t, s), 2)
         rows.append(Row(f"raster of {len(triangles)} triangles, {size[0]} x {size[1]}", ours, "plain torch", plain))
+        points.append((len(triangles), size[0] * size[1], ours, plain))
+    _plot(points)
     return rows
+
+
+def _plot(points: list[tuple[int, int, float, float]]) -> None:
+    """Draw milliseconds against triangles and against pixels: (triangles, pixels, ours, plain torch) of each scene."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    titles = f"triangles, at {SIZE[0]} x {SIZE[1]}", "pixels, at 14,280 triangles"
+    chosen = [p for p in points if p[1] == SIZE[0] * SIZE[1]], [p for p in points if p[0] == 14280]
+    for k, (axes, title, some) in enumerate(zip(figure.subplots(1, 2), titles, chosen)):
+        some = sorted(some)
+        for name, column in (("ours", 2), ("plain torch", 3)):
+            axes.loglog([p[k] for p in some], [1000 * p[column] for p in some], "o-", label=name)
+        axes.set(xlabel=title, ylabel="milliseconds")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    with atomic_path(Path(__file__).with_name(FIGURE)) as path:
+        figure.savefig(path, format="png", dpi=80)
 
 
 def queries() -> list[Row]:

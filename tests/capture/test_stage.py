@@ -5,7 +5,7 @@ import trimesh
 
 from likeness.capture.body import bone_transforms, skin, surface
 from likeness.capture.expression import UNITS, expression
-from likeness.capture.hair import STYLES
+from likeness.capture.hair import STYLES, coarser
 from likeness.capture.identity import draw_identity
 from likeness.capture.landmarks import KEPT_66, LANDMARK_VERTICES
 from likeness.capture.light import draw_light, studio
@@ -50,8 +50,9 @@ def test_pictures_come_in_steps_of_8_bits_and_truth_agrees_with_itself(grin):
     torch.testing.assert_close(steps, steps.round(), atol=1e-3, rtol=0)
     covered = grin.depth[0] > 0
     assert torch.equal(covered, grin.parts != Part.BACKGROUND)
+    # In the truth a hair is a pixel wide: it can cross a pixel's centre and leave out the four samples about it.
     assert (grin.alpha[0][covered] > 0).float().mean() > 0.99
-    assert (grin.alpha[0][~covered] < 1).float().mean() > 0.99
+    assert (grin.alpha[0][~covered] < 1).all()
     torch.testing.assert_close(grin.normals.norm(dim=0)[covered], torch.ones(int(covered.sum())), atol=1e-3, rtol=0)
     assert {*grin.parts.unique().tolist()} >= {
         Part.SKIN,
@@ -63,6 +64,50 @@ def test_pictures_come_in_steps_of_8_bits_and_truth_agrees_with_itself(grin):
         Part.TOP,
     }
     assert (grin.uv[:, grin.parts == Part.LIPS] > 0).all()
+
+
+def test_without_hair_what_is_at_a_centre_is_at_a_sample_too():
+    bald = make_person(6, "bald")
+    frame = take(bald, Performance(expression("grin")), portrait_camera(bald, (128, 128)), studio())
+    covered = frame.depth[0] > 0
+    assert (frame.alpha[0][covered] > 0).all()
+    assert (frame.alpha[0][~covered] < 1).all()
+
+
+def test_lashes_have_a_label_of_their_own_above_the_eyes(person):
+    camera = cropped(portrait_camera(person, (128, 128)), 32, 40, 64, (256, 256))
+    frame = take(person, Performance(), camera, studio())
+    rows, columns = torch.nonzero(frame.parts == Part.LASHES, as_tuple=True)
+    assert len(rows) > 20
+    corners = frame.pixels[36:48]
+    low, high = corners.amin(0), corners.amax(0)
+    margin = 0.25 * (high - low)[0]
+    assert ((columns > low[0] - margin) & (columns < high[0] + margin)).all()
+    assert ((rows > low[1] - margin) & (rows < high[1] + margin)).all()
+    # They only darken what is behind, whose depth is the truth's.
+    assert (frame.depth[0][rows, columns] > 0).all()
+
+
+def test_an_open_mouth_is_lit_and_shows_its_tongue(person):
+    act = Performance(expression({"jawOpen": 0.7}))
+    frame = take(person, act, portrait_camera(person, (256, 256)), studio())
+    tongue = frame.linear.mean(0)[frame.parts == Part.TONGUE]
+    assert len(tongue) > 50
+    # In the open it would send about 0.2: its albedo of 0.22 under this light's 0.9.
+    assert 0.02 < tongue.mean() < 0.12
+
+
+def test_people_far_away_have_fewer_wider_hairs_that_cover_as_much(person):
+    camera = portrait_camera(person, (256, 256))
+    near, far = (coarser(person.hair, sample) for sample in (0.0003, 0.002))
+    assert near.points.shape == person.hair.points.shape
+    assert len(far.points) < 0.5 * len(near.points)
+    assert far.width > near.width
+    hair = []
+    for size in (512, 128):
+        frame = take(person, Performance(), camera.resized((size, size)), studio())
+        hair.append((frame.parts == Part.HAIR).float().mean())
+    assert abs(hair[0] - hair[1]) < 0.03 * hair[0]
 
 
 def test_depth_agrees_with_an_independent_ray_caster(person):
@@ -133,16 +178,18 @@ def test_posed_vertices_are_linear_blend_skinning_of_the_truth_given(person):
     np.testing.assert_allclose(bone_transforms(person.skeleton, act.bones(), act.root), frame.transforms.numpy())
 
 
+@pytest.mark.parametrize("seed", [1, 4, 5])
 @pytest.mark.parametrize("motion", MOTIONS)
-def test_motions_are_smooth_respect_joints_and_stand_on_the_floor(person, motion):
-    clip = body_clip(motion, 50, np.random.default_rng(1))
+def test_motions_are_smooth_respect_joints_and_stand_on_the_floor(person, motion, seed):
+    clip = body_clip(motion, 50, np.random.default_rng(seed))
     for act in clip:
         for bone, rotation in act.pose.items():
             low, high = np.array(LIMITS[bone.split("_")[0]]).T
             assert (rotation >= low).all()
             assert (rotation <= high).all()
     joints = np.array([skinned_joint(person, act) for act in clip])
-    assert np.abs(np.diff(joints, 2, axis=0)).max() < 0.06
+    # 25 m/s2 at 25 frames a second: a walker's foot is swung forward by about as much.
+    assert np.abs(np.diff(joints, 2, axis=0)).max() < 0.04
     act = grounded(person, clip[20])
     posed = skin(person.vertices, bone_transforms(person.skeleton, act.bones(), act.root))
     assert abs(posed[:13380, 1].min()) < 0.02
@@ -154,10 +201,13 @@ def skinned_joint(person, act):
 
 
 def test_the_floor_takes_a_shadow(person):
-    camera = body_camera(person, (96, 96))
-    floor = take(person, Performance(), camera, studio(), floor=True)
+    light = studio()
+    floor = take(person, Performance(), body_camera(person, (96, 96)), light, floor=True)
     ground = floor.linear.mean(0)[80:][floor.alpha[0, 80:] == 0]
-    assert ground.min() < 0.8 * ground.max()
+    # Where the key does not reach, the sky's share is left; between the feet bodies keep some of that off, too.
+    sky = light.irradiance(np.array([[0, 1.0, 0]], np.float32))[0]
+    share = float((sky / (sky + light.key_direction[1] * light.key)).mean())
+    assert 0.6 * share < ground.min() / ground.max() < 1.02 * share
 
 
 def test_talking_heads_talk_and_blink_smoothly():

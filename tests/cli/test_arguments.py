@@ -106,6 +106,13 @@ def test_verb_first_method_second(toy, capsys):
     assert "reached n 1" in out and "reached p 3" in out and "reached r 1" in out and "dropped --old" in out
 
 
+def test_help_on_a_verb_alone_lists_what_it_applies_to(toy, capsys):
+    cli.main(["animate", "--help"])
+    assert "likeness animate toy" in capsys.readouterr().out
+    cli.main(["repair", "-h"])
+    assert "likeness repair data" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

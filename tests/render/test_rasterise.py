@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likeness.geometry.camera import Camera, look_at
-from likeness.render import kernels, raster_kernels
 from likeness.render.rasterise import rasterise
 
 
@@ -194,32 +193,30 @@ def test_gradient_equals_plain_torch(perspective):
     assert (leaf.grad - exact.grad).norm() <= 1e-3 * exact.grad.norm()
 
 
-def test_rows_shared_between_threads_draw_the_same():
+def test_rows_shared_between_threads_draw_the_same(monkeypatch):
     """What a GPU does: several threads walk through one triangle's rows."""
-    import warp as wp
-
     vertices, triangles = soup(7, 15, (33, 21), behind=0.2)
-    places, corners = vertices[None].contiguous(), triangles.int()
-    keys = []
+    rasters = []
     for stripes in (1, 5):
-        nearest = torch.full((33 * 21,), torch.iinfo(torch.int64).max)
-        kernels.launch(
-            raster_kernels.find_nearest,
-            (1, 15, stripes),
-            [
-                kernels.as_array(places, wp.vec3),
-                kernels.as_array(corners, wp.vec3i),
-                True,
-                1e-3,
-                stripes,
-                33,
-                21,
-                kernels.as_array(nearest, wp.int64),
-            ],
-            torch.device("cpu"),
-        )
-        keys.append(nearest)
-    assert torch.equal(*keys)
+        monkeypatch.setattr("likeness.render.rasterise.lanes", lambda *_, n=stripes: n)
+        rasters.append(rasterise(vertices[None], triangles, (33, 21)))
+    assert torch.equal(rasters[0].triangle, rasters[1].triangle)
+    assert torch.equal(rasters[0].depth, rasters[1].depth)
+
+
+@pytest.mark.parametrize("perspective", [True, False])
+@pytest.mark.parametrize("stripes", [1, 5])
+def test_skipping_what_is_hidden_changes_nothing(monkeypatch, perspective, stripes):
+    """Runs of triangles, of which later ones leave out what lies behind earlier ones, against one run of them all."""
+    monkeypatch.setattr("likeness.render.rasterise.lanes", lambda *_: stripes)
+    vertices, triangles = soup(3, 400, (61, 45), behind=0.1)
+    # Front to back, so that nearly all of the last runs is hidden.
+    order = vertices[:, 2][triangles].amin(1).argsort()
+    whole = rasterise(vertices[None], triangles[order], (61, 45), perspective=perspective)
+    monkeypatch.setattr("likeness.render.rasterise.RUN", 16)
+    runs = rasterise(vertices[None], triangles[order], (61, 45), perspective=perspective)
+    assert torch.equal(whole.triangle, runs.triangle)
+    assert torch.equal(whole.depth, runs.depth)
 
 
 @pytest.mark.parametrize(

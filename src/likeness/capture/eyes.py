@@ -1,15 +1,14 @@
-"""Eyeballs: a sphere with a cornea for each eye, turned by the gaze, coloured by the angle from its axis."""
+"""Eyeballs: a sphere with a cornea for each eye, turned by the gaze. `light_kernels.py` colours them."""
 
 import functools
 
 import numpy as np
 
 from likeness.capture.assets import LEFT_EYE, RIGHT_EYE
-from likeness.capture.skin import smoothstep, srgb_to_linear
 
 RINGS, SPOKES = 20, 32
-IRIS, PUPIL, CORNEA = 0.47, 0.17, 0.055
-"""Radians from the axis; the cornea's bulge is a share of the radius."""
+CORNEA = 0.055
+"""The cornea's bulge as a share of the radius."""
 IRIS_COLOURS = (
     np.array([[74, 46, 24], [92, 62, 34], [110, 92, 58], [86, 108, 126], [84, 104, 84], [52, 32, 18]]) / 255.0
 )
@@ -58,19 +57,3 @@ def gaze_rotation(yaw: float, pitch: float) -> np.ndarray:
     """(3, 3) from an eyeball looking ahead to one that looks `yaw` to the subject's left and `pitch` up, radians."""
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     return np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]]).T
-
-
-def colour(directions: np.ndarray, iris: np.ndarray) -> np.ndarray:
-    """Linear albedo (N, 3) at directions (N, 3) on the eyeball; `iris` (3,) sRGB."""
-    x, y, z = directions.T
-    angle = np.arccos(np.clip(z, -1, 1))
-    around = np.arctan2(y, x)
-    white = srgb_to_linear(np.array([0.90, 0.87, 0.85])) * (
-        1 - smoothstep(0.6, 1.3, angle)[:, None] * np.array([0.10, 0.32, 0.34])
-    )
-    fibres = 0.75 + 0.18 * np.sin(37 * around + 9 * angle) + 0.14 * np.sin(23 * around - 31 * angle)
-    bright = fibres * (1.25 - 0.5 * smoothstep(0.2, 0.45, angle)) + 0.5 * np.exp(-(((angle - 0.23) / 0.05) ** 2))
-    limbus = 1 - 0.75 * smoothstep(0.38, IRIS, angle)
-    inner = srgb_to_linear(iris) * (bright * limbus)[:, None]
-    out = inner + smoothstep(IRIS - 0.02, IRIS + 0.05, angle)[:, None] * (white - inner)
-    return (out * smoothstep(PUPIL - 0.02, PUPIL + 0.02, angle)[:, None] + 0.004).astype(np.float32)

@@ -90,7 +90,9 @@ def capture_gmpi(config: GmpiCapture) -> None:
         config.out, shots
     )
     if config.contact_sheet:
-        contact_sheet(config, [torch.from_numpy(read_uint8(s.picture_file)).movedim(-1, 0) / 255 for s in shots[:32]])
+        contact_sheet(
+            config, [torch.from_numpy(read_uint8(s.picture_file).copy()).movedim(-1, 0) / 255 for s in shots[:32]]
+        )
 
 
 def write_portrait(shot: Portrait) -> None:

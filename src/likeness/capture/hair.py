@@ -17,6 +17,8 @@ COLOURS = (
 """sRGB: black, dark brown, brown, light brown, blond, red, grey."""
 STRANDS = 5000
 CLUMPS = 160
+WIDE_ENOUGH, FEWEST = 3.0, 0.3
+"""Samples that a strand's root covers before strands are left out, and the share of them that always stays."""
 CENTRE = np.array([0.0, 7.45, 0.15])
 """Middle of the rest head, decimetres."""
 
@@ -109,6 +111,18 @@ def grow(style: str, vertices: np.ndarray, rng: np.random.Generator) -> Hair:
     shade = (1 + 0.16 * clump_shift[clump, 1] + rng.normal(0, 0.10, len(roots)))[keep]
     width = {"buzz": 0.013, "curly": 0.018}.get(style, 0.017)
     return Hair(strands[keep].astype(np.float32), width, np.clip(shade, 0.5, 1.6).astype(np.float32))
+
+
+def coarser(hair: Hair, sample: float) -> Hair:
+    """The hair for a picture whose samples are `sample` long, in the unit of the points: fewer and wider strands.
+
+    Strands are in random order, so that the first of them stand for all. Their cover shrinks a little less than their
+    number, since fewer overlap; none is thinner than a sample.
+    """
+    share = float(np.clip(hair.width / max(WIDE_ENOUGH * sample, 1e-9), FEWEST, 1))
+    kept = int(np.ceil(share * len(hair.points)))
+    width = max(hair.width * share**-0.8, 0.8 * sample)
+    return Hair(hair.points[:kept], width, hair.shade[:kept])
 
 
 def hairline(positions: np.ndarray) -> np.ndarray:

@@ -46,6 +46,8 @@ SEGMENTS = {
     ),
 }
 """Segment names as the two capture scripts spell them."""
+SENSOR_HEIGHT, SENSOR_NOISE = 2048, 0.006
+"""Rows of the studio's cameras, and the spread of their noise in units of 0 to 1."""
 SEEN_WITHIN = 0.004
 """Metres that a texel may lie behind the surface that the camera sees and still be taken from it."""
 
@@ -140,9 +142,11 @@ def write_moment(moment: Moment) -> None:
     person = _sitter(moment.seed)
     act = performance(moment)
     topology, vertices = head_topology()
+    # A smaller photograph's pixel gathers the light of several of the studio's.
+    light = studio(0.03, noise=SENSOR_NOISE * moment.height / SENSOR_HEIGHT)
     shots: dict[str, Frame] = {}
     for index, (name, camera) in enumerate(ring(person, moment.cameras, moment.height).items()):
-        shots[name] = take(person, act, camera, studio(0.03), seed=1000 * moment.number + index)
+        shots[name] = take(person, act, camera, light, seed=1000 * moment.number + index)
     posed = next(iter(shots.values()))
     to_world = posed.transforms[load_assets().bones.index("head")].numpy().copy()
     to_world[:3, 3] += to_world[:3, :3] @ person.face_center
@@ -233,22 +237,24 @@ def unwrap(shot: Frame, topology: Topology, world: np.ndarray, size: int) -> np.
     toward = shot.camera.position.numpy() - points
     pixels, depth = shot.camera.project(torch.from_numpy(points))
     where = (pixels.numpy() - 0.5).astype(np.float32)
-    seen_depth = cv2.remap(shot.depth[0].numpy(), where[:, :1], where[:, 1:], cv2.INTER_NEAREST, borderValue=0)[:, 0]
+    seen_depth = _looked_up(shot.depth[0].numpy(), where, cv2.INTER_NEAREST)[:, 0]
     seen = np.abs(depth.numpy() - seen_depth) < SEEN_WITHIN
     seen &= np.einsum("ni,ni->n", normals, toward) > 0.15 * np.linalg.norm(normals, axis=1) * np.linalg.norm(
         toward, axis=1
     )
-    picture = to_uint8(shot.image)
-    colours = np.concatenate(
-        [
-            cv2.remap(picture, where[part, :1], where[part, 1:], cv2.INTER_LINEAR).reshape(-1, 3)
-            for part in np.array_split(np.arange(len(where)), len(where) // 30000 + 1)
-        ]
-    )
+    colours = _looked_up(to_uint8(shot.image), where, cv2.INTER_LINEAR)
     out = np.zeros((size, size, 3), np.uint8)
     # 0 means "not seen": what is seen and black becomes the darkest grey instead.
     out[covered] = np.where(seen[:, None], np.maximum(colours, 1), 0)
     return out
+
+
+def _looked_up(picture: np.ndarray, where: np.ndarray, interpolation: int) -> np.ndarray:
+    """Values (N, C) of a picture (H, W, C) at places (N, 2), x first in pixels from the first centre; 0 outside."""
+    # OpenCV refuses more than 32767 places at once.
+    parts = np.array_split(where, len(where) // 30000 + 1)
+    found = [cv2.remap(picture, part[:, :1], part[:, 1:], interpolation, borderValue=0) for part in parts]
+    return np.concatenate(found).reshape(len(where), -1)
 
 
 def average_texture(textures: list[np.ndarray]) -> np.ndarray:

@@ -21,6 +21,7 @@ class Part(IntEnum):
     NAILS = 12
     EARS = 13
     BEARD = 14
+    LASHES = 15
 
 
 COLOURS = {
@@ -39,5 +40,6 @@ COLOURS = {
     Part.NAILS: (255, 200, 220),
     Part.EARS: (245, 150, 100),
     Part.BEARD: (150, 100, 60),
+    Part.LASHES: (255, 0, 160),
 }
 """RGB for drawing a part map."""

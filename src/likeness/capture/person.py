@@ -17,7 +17,7 @@ from likeness.capture.maps import rest_positions
 from likeness.capture.parts import Part
 from likeness.capture.skin import linear_to_srgb, paint_skin, srgb_to_linear
 
-PERSON_VERSION = 3
+PERSON_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def _build(seed: int, identity: Identity, style: str) -> dict[str, np.ndarray]:
     albedo, labels = paint_skin(identity, rng, hair_colour, beard)
     if style != "bald":
         cover = scalp_shadow(rest_positions()[0], assets.masks["ears"].astype(np.float32) / 255)
-        ground = srgb_to_linear(hair_colour * 0.75)
+        # Skin between the roots gets little of the light that strands on top of it get.
+        ground = srgb_to_linear(hair_colour * 0.5)
         albedo += (0.9 * cover)[..., None] * (ground - albedo)
         labels[cover > 0.5] = Part.HAIR
     paint_clothes(outfit, albedo, labels)

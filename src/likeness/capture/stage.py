@@ -11,10 +11,11 @@ from likeness.capture.assets import LASHES, load_assets
 from likeness.capture.body import surface
 from likeness.capture.landmarks import KEPT_66, LANDMARK_VERTICES
 from likeness.capture.light import Light
+from likeness.capture.parts import Part
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person
-from likeness.capture.scene import Material, Scene, assemble
-from likeness.capture.shading import ShadowMap, hits, part_labels, shade, texel_places
+from likeness.capture.scene import Scene, assemble
+from likeness.capture.shading import ShadowMap, describe, shade
 from likeness.capture.skin import linear_to_srgb
 from likeness.geometry.camera import Camera, look_at
 from likeness.render.rasterise import Raster, rasterise
@@ -38,7 +39,8 @@ class Frame:
     depth: Tensor
     """(1, H, W) float32 along the camera's axis; 0 where the person is not."""
     parts: Tensor
-    """(H, W) uint8 of `Part`."""
+    """(H, W) uint8 of `Part`. Lashes cover what is behind them only in part: depth, normal and texture coordinates are
+    those of what is behind."""
     uv: Tensor
     """(2, H, W) float32 texture coordinates of the body's surface, v up; 0 elsewhere."""
     normals: Tensor
@@ -133,20 +135,16 @@ def take(
     places = _project(scene.vertices, large)
     triangles = torch.from_numpy(scene.triangles)
     raster = rasterise(torch.from_numpy(places)[None], triangles, large.size)
-    found = hits(raster)
-    colours = shade(found, scene, person, light, centre, shadow)
-    radiance = _backdrop(large, light, shadow if floor else None).reshape(-1, 3)
-    radiance[found.pixels] = colours
+    radiance = _backdrop(large, light, shadow if floor else None)
+    shade(raster, scene, person, centre, shadow, radiance)
     _draw_lashes(radiance, places, raster)
-    cover = np.zeros(large.size[0] * large.size[1], np.float32)
-    cover[found.pixels] = 1
+    cover = (raster.triangle[0].numpy() >= 0).astype(np.float32)
     radiance, cover = (_shrink(values.reshape(*large.size, -1)) for values in (radiance, cover))
     image = _develop(radiance, light, seed)
     return _truth(person, scene, camera, places, radiance, cover, image)
 
 
 def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image) -> Frame:
-    height, width = camera.size
     small = places * np.array([1 / SUPERSAMPLE, 1 / SUPERSAMPLE, 1], np.float32)
     # Ribbons are drawn a sample wide; at pixel centres they must be a pixel wide to leave no holes. All of them are
     # drawn: to leave out what no sample shows would make the truth at a crop's border depend on the crop.
@@ -154,15 +152,9 @@ def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image)
     middle = pairs.mean(1, keepdims=True)
     pairs[:] = middle + SUPERSAMPLE * (pairs - middle)
     raster = rasterise(torch.from_numpy(small)[None], torch.from_numpy(scene.triangles), camera.size)
-    found = hits(raster)
-    parts = np.zeros(height * width, np.uint8)
-    parts[found.pixels] = part_labels(found, scene, person)
-    normals = np.zeros((height * width, 3), np.float32)
-    normals[found.pixels] = found.of(scene.normals, scene.triangles)
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-6)
-    body = found.where(scene.materials[found.triangles] == Material.BODY)
-    uv = np.zeros((height * width, 2), np.float32)
-    uv[body.pixels] = texel_places(body, scene)
+    parts, uv, normals = describe(raster, scene, person)
+    lashes, rows, columns = _lash_cards(small, raster)
+    parts[rows, columns][lashes] = Part.LASHES
     landmarks = torch.from_numpy(scene.vertices[LANDMARK_VERTICES].astype(np.float64))
     pixels, depth = camera.project(landmarks)
     return Frame(
@@ -170,9 +162,9 @@ def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image)
         linear=torch.from_numpy(radiance).movedim(-1, 0).contiguous(),
         alpha=torch.from_numpy(cover).movedim(-1, 0).contiguous(),
         depth=raster.depth,
-        parts=torch.from_numpy(parts.reshape(height, width)),
-        uv=torch.from_numpy(uv.reshape(height, width, 2)).movedim(-1, 0).contiguous(),
-        normals=torch.from_numpy(normals.reshape(height, width, 3)).movedim(-1, 0).contiguous(),
+        parts=torch.from_numpy(parts),
+        uv=torch.from_numpy(uv).movedim(-1, 0).contiguous(),
+        normals=torch.from_numpy(normals).movedim(-1, 0).contiguous(),
         landmarks=landmarks,
         pixels=pixels,
         landmark_depth=depth,
@@ -186,20 +178,26 @@ def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image)
 
 def _draw_lashes(radiance: np.ndarray, places: np.ndarray, behind: Raster) -> None:
     """Darken what lies behind the lashes' cards, which hairs cover only in part."""
+    drawn, rows, columns = _lash_cards(places, behind)
+    window = radiance[rows, columns]
+    window[drawn] += LASH_COVER * (np.float32(0.012) - window[drawn])
+
+
+def _lash_cards(places: np.ndarray, behind: Raster) -> tuple[np.ndarray, slice, slice]:
+    """Where the lashes' cards are seen before a raster: a mask (h, w) of some rows and columns."""
     height, width = behind.depth.shape[1:]
     lashes = torch.from_numpy(places[LASHES.start : LASHES.stop])[None]
     low, high = lashes[0, :, :2].amin(0).floor(), lashes[0, :, :2].amax(0).ceil()
     left, top = (int(v) for v in low.clamp(min=0))
     right, bottom = min(int(high[0]), width), min(int(high[1]), height)
     if left >= right or top >= bottom:
-        return
+        return np.zeros((0, 0), bool), slice(0), slice(0)
     shifted = lashes - torch.tensor([left, top, 0.0])
     triangles = torch.from_numpy(surface("lashes").triangles - LASHES.start)
     cards = rasterise(shifted, triangles, (bottom - top, right - left)).depth[0].numpy()
     rest = behind.depth[0, top:bottom, left:right].numpy()
     drawn = (cards > 0) & ((cards < rest + 0.001) | (rest == 0))
-    window = radiance.reshape(height, width, 3)[top:bottom, left:right]
-    window[drawn] += LASH_COVER * (np.float32(0.012) - window[drawn])
+    return drawn, slice(top, bottom), slice(left, right)
 
 
 def _project(vertices: np.ndarray, camera: Camera) -> np.ndarray:
@@ -216,13 +214,15 @@ def _project(vertices: np.ndarray, camera: Camera) -> np.ndarray:
 def _visible(pixels: Tensor, depth: Tensor, seen: Tensor) -> Tensor:
     """A landmark is visible when the surface in the 3x3 pixels about it reaches as far back as the landmark."""
     height, width = seen.shape
-    # Where nothing was drawn nothing hides.
-    far = torch.where(seen > 0, seen, torch.inf)[None, None]
-    reach = torch.nn.functional.max_pool2d(torch.nan_to_num(far, posinf=1e6), 3, 1, 1)[0, 0]
     column, row = pixels.floor().long().unbind(-1)
     inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    nearest = reach[row.clamp(0, height - 1), column.clamp(0, width - 1)]
-    return inside & (depth < nearest + VISIBLE_WITHIN)
+    step = torch.arange(-1, 2)
+    rows = (row[:, None, None] + step[:, None]).clamp(0, height - 1)
+    columns = (column[:, None, None] + step).clamp(0, width - 1)
+    about = seen[rows, columns].flatten(1)
+    # Where nothing was drawn nothing hides.
+    reach = torch.where(about > 0, about, torch.inf).amax(1)
+    return inside & (depth < reach + VISIBLE_WITHIN)
 
 
 def _backdrop(camera: Camera, light: Light, shadow: ShadowMap | None) -> np.ndarray:
@@ -265,5 +265,5 @@ def _develop(radiance: np.ndarray, light: Light, seed: int) -> np.ndarray:
     curve = 1 - np.exp(-1.55 * light.exposure * radiance)
     soft = cv2.GaussianBlur(curve, (0, 0), 0.42)
     encoded = linear_to_srgb(soft)
-    encoded += np.random.default_rng([seed, 3]).normal(0, light.noise, encoded.shape).astype(np.float32)
+    encoded += np.float32(light.noise) * np.random.default_rng([seed, 3]).standard_normal(encoded.shape, np.float32)
     return (np.floor(np.clip(encoded, 0, 1) * 255 + 0.5) / 255).astype(np.float32)

@@ -70,12 +70,18 @@ def run(words: list[str]) -> None:
     verbs = {"train"} | {name.split()[0] for entry in methods() for name in entry.verbs}
     follow = sorted(name.split()[1] for name in commands if name.startswith(f"{verb} "))
     if verb not in verbs:
+        if follow and _asks_for_help(words):
+            _print_choices(verb, follow)
+            return
         if follow:
             raise UserError(f"`likeness {verb}` needs one of: {', '.join(follow)}")
         known = ", ".join(sorted(verbs | {name.split()[0] for name in commands}))
         raise UserError(f"there is no command {verb!r}: choose one of {known}")
     if len(words) == 1 or words[1] not in METHODS:
         able = [entry.name for entry in methods() if verb == "train" or verb in entry.verbs]
+        if _asks_for_help(words):
+            _print_choices(verb, able + follow)
+            return
         found = f", found {words[1]!r}" if len(words) > 1 else ""
         raise UserError(f"`likeness {verb}` needs one of: {', '.join(able + follow)}{found}")
     chosen, rest = method(words[1]), words[2:]
@@ -105,6 +111,16 @@ def overview() -> None:
     for entry in known:
         table.add_row(entry.name, entry.summary)
     Console().print(table)
+    print("Add --help to any of these.")
+
+
+def _asks_for_help(words: list[str]) -> bool:
+    return words[1:2] in (["-h"], ["--help"])
+
+
+def _print_choices(verb: str, choices: list[str]) -> None:
+    for choice in choices:
+        print(f"likeness {verb} {choice}")
     print("Add --help to any of these.")
 
 

@@ -66,7 +66,7 @@ class Updates:
         parameters = self.parameters_of(update)
         if world_size() > 1:
             average_gradients(parameters)
-        norm = None if spec.clip_norm is None else nn.utils.clip_grad_norm_(parameters, spec.clip_norm)
+        norm = None if spec.clip_norm is None else clip(parameters, spec.clip_norm)
         for name in spec.optimizers:
             self._set_rates(name, finished_updates, finished_epochs)
             self.optimizers[name].step()
@@ -93,6 +93,15 @@ class Updates:
         factor = spec.schedule(finished_updates if spec.per == "update" else finished_epochs)
         for group, base in zip(self.optimizers[name].param_groups, self.base_rates[name]):
             group["lr"] = base * factor
+
+
+def clip(parameters: Sequence[nn.Parameter], largest: float) -> Tensor:
+    """Scale gradients so that their joint norm is at most `largest`; returns () the norm before."""
+    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+    # On a CPU the norm is known here, and a factor of 1 need not be multiplied into every gradient.
+    if norm.device.type != "cpu" or not norm + 1e-6 <= largest:
+        nn.utils.clip_grads_with_norm_(parameters, largest, norm)
+    return norm
 
 
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from likeness.nets.stylegan2_ops import (
+    SQRT2,
     bias_lrelu,
+    kernels_last,
+    lrelu_,
     modulated_convolve,
     normalise_second_moment,
     resample_filter,
@@ -53,7 +56,7 @@ class EqualisedLinear(nn.Module):
         self.linear = linear
 
     def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.linear(x, self.weight.to(x.dtype) * self.weight_gain)
+        y = nn.functional.linear(x * self.weight_gain, self.weight.to(x.dtype))
         return bias_lrelu(y, self.bias * self.lr_mult, linear=self.linear)
 
 
@@ -102,7 +105,7 @@ class SynthesisLayer(nn.Module):
         self.resolution, self.up, self.clamp = resolution, up, clamp
         self.register_buffer("resample_filter", resample_filter())
         self.affine = EqualisedLinear(w_dim, inputs, bias_init=1.0)
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
+        self.weight = nn.Parameter(kernels_last(torch.randn(outputs, inputs, 3, 3), transposed=up == 2))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -117,9 +120,11 @@ class SynthesisLayer(nn.Module):
         else:
             assert callable(noise)
             added = noise((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
-        weight = self.weight * self.weight_gain
-        y = modulated_convolve(x, weight, self.affine(w), self.resample_filter, up=self.up, noise=added)
-        return bias_lrelu(y, self.bias, clamp=self.clamp)
+        y = modulated_convolve(
+            x, self.weight, self.affine(w), up=self.up, noise=added,
+            weight_gain=self.weight_gain, gain=SQRT2,
+        )  # fmt: skip
+        return lrelu_(y.add_((self.bias * SQRT2).to(y.dtype)[:, None, None]), self.clamp)
 
 
 class ToImage(nn.Module):
@@ -172,6 +177,7 @@ class SynthesisBlock(nn.Module):
         """Features of the block below (None at 4x4) -> features (N, C, r, r). `ws`: styles of conv0, conv1, torgb."""
         if x is None:
             x = self.const.to(dtype).unsqueeze(0).expand(len(ws[1]), -1, -1, -1)
+            x = x.contiguous(memory_format=torch.channels_last)
         else:
             x = self.conv0(x.to(dtype), ws[0], noise)
         return self.conv1(x, ws[1], noise)

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from likeness.nets.stylegan2 import CONV_CLAMP, EqualisedLinear, channels_at
 from likeness.nets.stylegan2_ops import (
-    bias_lrelu,
+    SQRT2,
     convolve,
+    kernels_last,
+    lrelu_,
     minibatch_deviation,
     normalise_second_moment,
     resample_filter,
@@ -31,14 +33,24 @@ class EqualisedConv(nn.Module):
         super().__init__()
         self.down, self.clamp = down, clamp
         self.register_buffer("resample_filter", resample_filter())
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, size, size))
+        self.weight = nn.Parameter(kernels_last(torch.randn(outputs, inputs, size, size)))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / math.sqrt(inputs * size * size)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
-        y = convolve(x, (self.weight * self.weight_gain).to(x.dtype), self.resample_filter, down=self.down)
-        return bias_lrelu(y, self.bias, gain=gain, clamp=self.clamp, linear=self.bias is None)
+        # The gains go to the smaller factor, not to the result: the activation is positively homogeneous.
+        factor = self.weight_gain * (gain if self.bias is None else gain * SQRT2)
+        weight = self.weight
+        if x.numel() < weight.numel():
+            x = x * factor
+        else:
+            weight = weight * factor
+        if self.bias is None:
+            return convolve(x, weight.to(x.dtype), down=self.down)
+        bias = (self.bias * (gain * SQRT2)).to(x.dtype)
+        y = convolve(x, weight.to(x.dtype), bias=bias, down=self.down)
+        return lrelu_(y, None if self.clamp is None else self.clamp * gain)
 
 
 class ResidualBlock(nn.Module):
@@ -57,7 +69,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         half = math.sqrt(0.5)
-        return self.conv1(self.conv0(x), gain=half) + self.skip(x, gain=half)
+        return self.skip(x, gain=half).add_(self.conv1(self.conv0(x), gain=half))
 
 
 class Epilogue(nn.Module):
@@ -112,7 +124,7 @@ class Discriminator(nn.Module):
 
     def forward(self, image: Tensor, condition: Tensor | None = None, half: torch.dtype | None = None) -> Tensor:
         """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1)."""
-        x = image
+        x = image.contiguous(memory_format=torch.channels_last)
         for level, r in enumerate(self.resolutions):
             block: Any = self.get_submodule(f"b{r}")
             x = x.to(half if half is not None and level < self.half_blocks else torch.float32)

@@ -1,7 +1,9 @@
 """The numerical pieces of StyleGAN2: its resampling filter, its gained activation and its modulated convolution.
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, section 2 and appendix B.
-Everything here is a plain differentiable function (twice, as R1 and the path length need it).
+Everything here is a plain differentiable function (twice, as R1 and the path length need it). Pictures and features are
+(N, C, H, W); the convolutions are fastest where channels come last in memory (`channels_last`), which `kernels_last`
+gives their weights and which then spreads from layer to layer.
 """
 
 import math
@@ -11,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 SQRT2 = math.sqrt(2.0)
+LEAK = 0.2
+"""Slope of the activation for negative numbers."""
 
 
 def resample_filter() -> Tensor:
@@ -23,56 +27,109 @@ def resample_filter() -> Tensor:
 def upsample2(x: Tensor) -> Tensor:
     """Twice the size by zero insertion, the [1, 3, 3, 1] filter and gain 4: (N, C, H, W) -> (N, C, 2H, 2W).
 
-    The filter is separable with taps 3/4 and 1/4, which needs a fraction of a grouped convolution's time. The result of
-    a channel does not depend on how many there are: 0.25 b is exact, so that fused and plain additions round alike
-    (torch's bilinear kernel rounds by its vector's width).
+    The result of a channel does not depend on how many there are.
     """
-    padded = F.pad(x, (0, 0, 1, 1))
-    middle = x * 0.75
-    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2, :], padded[..., 2:, :]))
-    tall = torch.stack([even, odd], dim=-2).flatten(-3, -2)
-    padded = F.pad(tall, (1, 1))
-    middle = tall * 0.75
-    even, odd = (torch.add(middle, side, alpha=0.25) for side in (padded[..., :-2], padded[..., 2:]))
-    return torch.stack([even, odd], dim=-1).flatten(-2)
+    return _Upsample2.apply(x)
 
 
-def filter4(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1, gain: float = 1.0) -> Tensor:
-    """Filter every channel of (N, C, H, W) with the symmetric (4, 4) `kernel` times `gain`."""
+def downsample2(x: Tensor) -> Tensor:
+    """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
+    return _Downsample2.apply(x)
+
+
+def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
+    """Filter every channel of (N, C, H, W), padded with zeros, times `gain`."""
+    return _Filter4.apply(x, padding, gain)
+
+
+# torch differentiates a convolution of many groups twice by splitting it into as many convolutions. These maps are
+# linear and constant, and each one's adjoint is one of them.
+class _Upsample2(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return _doubled(_doubled(x, 2), 3)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return 4 * downsample2(gradient)
+
+
+class _Downsample2(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return _filtered(x, padding=1, stride=2, gain=1.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return upsample2(gradient) / 4
+
+
+class _Filter4(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, padding, gain):
+        ctx.padding, ctx.gain = padding, gain
+        return _filtered(x, padding=padding, stride=1, gain=gain)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return filter4(gradient, padding=3 - ctx.padding, gain=ctx.gain), None, None
+
+
+def _filtered(x: Tensor, *, padding: int, stride: int, gain: float) -> Tensor:
     channels = x.shape[1]
-    weight = (kernel * gain).to(x.dtype).expand(channels, 1, 4, 4)
+    weight = (resample_filter() * gain).to(x).expand(channels, 1, 4, 4)
     return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
 
 
-def downsample2(x: Tensor, kernel: Tensor) -> Tensor:
-    """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
-    return filter4(x, kernel, padding=1, stride=2)
+def _doubled(x: Tensor, dim: int) -> Tensor:
+    """Twice the size along one of the last two dimensions, by taps 3/4 and 1/4.
+
+    0.25 b is exact, so that fused and plain additions round alike (torch's bilinear kernel rounds by its vector's
+    width, and with it by the number of channels).
+    """
+    length = x.shape[dim]
+    padded = F.pad(x, (0, 0, 1, 1) if dim == 2 else (1, 1))
+    middle = x * 0.75
+    even = torch.add(middle, padded.narrow(dim, 0, length), alpha=0.25)
+    odd = torch.add(middle, padded.narrow(dim, 2, length), alpha=0.25)
+    return torch.stack([even, odd], dim=dim + 1).flatten(dim, dim + 1)
 
 
-def convolve(x: Tensor, weight: Tensor, kernel: Tensor, *, up: int = 1, down: int = 1) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, *, bias: Tensor | None = None, up: int = 1, down: int = 1) -> Tensor:
     """3x3 or 1x1 convolution of (N, C, H, W) with `weight` (O, C, k, k), resampled by two either way.
 
-    `up=2` is a true (flipped) transposed convolution followed by the filter, everything else is a correlation, as in
-    the published weights.
+    `up=2` (without a bias) is a true (flipped) transposed convolution followed by the filter, everything else is a
+    correlation, as in the published weights.
     """
     pad = weight.shape[-1] // 2
     if up == 2:
-        return filter4(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), kernel, padding=1, gain=4.0)
+        return filter4(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
     if down == 2:
         if weight.shape[-1] == 1:
-            return F.conv2d(downsample2(x, kernel), weight)
-        return F.conv2d(filter4(x, kernel, padding=2), weight, stride=2)
-    return F.conv2d(x, weight, padding=pad)
+            return F.conv2d(downsample2(x), weight, bias)
+        return F.conv2d(filter4(x, padding=2), weight, bias, stride=2)
+    return F.conv2d(x, weight, bias, padding=pad)
+
+
+def kernels_last(weight: Tensor, *, transposed: bool = False) -> Tensor:
+    """The weight (O, C, k, k) laid out in memory as its convolution reads it; `transposed` for `up=2`.
+
+    Values, shape and name of the parameter do not change, so that checkpoints are the same.
+    """
+    if transposed:
+        return weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
+    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def modulated_convolve(
     x: Tensor,
     weight: Tensor,
     styles: Tensor,
-    kernel: Tensor,
     *,
     up: int = 1,
     noise: Tensor | None = None,
+    weight_gain: float = 1.0,
+    gain: float = 1.0,
 ) -> Tensor:
     """Convolution whose input channels are scaled by `styles` and whose output channels have unit expected variance.
 
@@ -83,24 +140,36 @@ def modulated_convolve(
         x: (N, C, H, W), float32 or a half type; `weight` and `styles` stay float32.
         weight: (O, C, k, k), raw.
         styles: (N, C).
-        kernel: (4, 4) resampling filter, read for `up=2`.
         up: 1 or 2.
         noise: added after demodulation, broadcast to (N, O, H, W).
+        weight_gain: what the weight is multiplied by; it moves to the demodulation, which saves a copy of the weight.
+        gain: of the result.
 
     Returns:
-        (N, O, H * up, W * up) of x's type.
+        (N, O, H * up, W * up) of x's type, a fresh tensor that nothing else refers to.
     """
     if x.dtype == torch.float16:
         # float16 overflows long before 1e-8 matters: both factors are made at most one, which demodulation undoes.
         largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
-        weight = weight / (math.sqrt(weight[0].numel()) * largest)
+        weight, weight_gain = weight / (math.sqrt(weight[0].numel()) * largest), 1.0
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
     y = x * styles.to(x.dtype)[:, :, None, None]
-    y = convolve(y, weight.to(x.dtype), kernel, up=up)
-    power = weight.square().sum(dim=(2, 3))  # (O, C)
-    scale = (styles.square() @ power.T + 1e-8).rsqrt()  # (N, O)
-    y = y * scale.to(x.dtype)[:, :, None, None]
-    return y if noise is None else y + noise.to(x.dtype)
+    y = convolve(y, weight.to(x.dtype), up=up)
+    power = modulated_power(weight, styles, transposed=up == 2) * weight_gain**2
+    scale = ((power + 1e-8).rsqrt() * (weight_gain * gain)).to(x.dtype)[:, :, None, None]
+    y = y * scale if y.requires_grad else y.mul_(scale)
+    return y if noise is None else y.add_((noise * gain).to(x.dtype))
+
+
+def modulated_power(weight: Tensor, styles: Tensor, *, transposed: bool) -> Tensor:
+    """(N, O) sum of the squares of the weight (O, C, k, k) times styles (N, C) along its inputs.
+
+    `transposed` says how the weight lies in memory, see `kernels_last`: read in that order, this is one product.
+    """
+    squares, taps = weight.square(), weight[0, 0].numel()
+    if transposed:
+        return styles.square().repeat_interleave(taps, dim=1) @ squares.permute(1, 2, 3, 0).flatten(0, 2)
+    return styles.square().repeat(1, taps) @ squares.permute(0, 2, 3, 1).flatten(1).T
 
 
 def bias_lrelu(
@@ -110,16 +179,25 @@ def bias_lrelu(
 
     `gain` multiplies the activation's own gain and the clamp's bound alike.
     """
+    factor = gain if linear else gain * SQRT2
+    if factor != 1.0:
+        x = x * factor
     if bias is not None:
-        x = x + bias.to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2))
+        x = x + (bias * factor).to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2))
+    bound = None if clamp is None else clamp * gain
     if not linear:
-        x = F.leaky_relu(x, 0.2)
-        gain, bound = gain * SQRT2, gain
-    else:
-        bound = gain
-    if gain != 1.0:
-        x = x * gain
-    return x if clamp is None else x.clamp(-clamp * bound, clamp * bound)
+        x = F.leaky_relu(x, LEAK)
+    return x if bound is None else x.clamp(-bound, bound)
+
+
+def lrelu_(x: Tensor, bound: float | None) -> Tensor:
+    """The leaky ReLU within +-`bound`, written over x; without its gain, which belongs into what made x.
+
+    Clamping comes first, at the bounds that the slope makes the same.
+    """
+    if bound is not None:
+        x = x.clamp_(-bound / LEAK, bound)
+    return F.leaky_relu_(x, LEAK)
 
 
 def normalise_second_moment(x: Tensor, dim: int = 1) -> Tensor:

@@ -5,6 +5,7 @@ transmittance is, once. Gradients reach the textures only: the geometry is const
 Source: Zhao et al., "Generative Multiplane Images", ECCV 2022, section 3.1 (compositing, eqs. 1 to 3).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,48 +42,57 @@ class OutsideBackPlane(UserError):
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, colours, alphas, planes, texture_of_plane, source, eyes, rays, size, inset):
+    def forward(ctx, colours, alphas, texels, ahead, texture_of_plane, source, rays, size, stretch):
         views = len(source)
-        image = colours.new_empty(views, 3, *size)
-        depth, opacity = colours.new_empty(views, *size), colours.new_empty(views, *size)
-        scene = _Composite.scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, inset)
+        image = alphas.new_empty(views, 3, *size)
+        depth, opacity = alphas.new_empty(views, *size), alphas.new_empty(views, *size)
+        packed = _packed(colours)
+        scene = _Composite.scene(packed, alphas, texels, ahead, texture_of_plane, source, rays, stretch)
         outputs = [as_array(x, wp.float32) for x in (image, depth, opacity)]
-        launch(composite, (views, *size), scene + outputs, colours.device)
-        ctx.save_for_backward(colours, alphas, planes, texture_of_plane, source, eyes, rays)
-        ctx.inset = inset
+        launch(composite, (views, *size), scene + outputs, alphas.device)
+        ctx.save_for_backward(packed, alphas, texels, ahead, texture_of_plane, source, rays)
+        ctx.stretch = stretch
         return image, depth, opacity
 
     @staticmethod
-    def scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, inset) -> list:
+    def scene(packed, alphas, texels, ahead, texture_of_plane, source, rays, stretch) -> list:
         return [
-            as_array(colours.view(-1, 3), wp.vec3),
+            as_array(packed.view(-1, 4), wp.vec4),
             as_array(alphas.view(-1), wp.float32),
             *alphas.shape[2:],
-            as_array(planes, wp.float32),
+            as_array(texels.view(-1, 4), wp.vec4),
+            as_array(ahead.view(-1), wp.float32),
             as_array(texture_of_plane, wp.int32),
-            colours.shape[1],
+            packed.shape[1],
             as_array(source, wp.int32),
-            as_array(eyes, wp.vec3),
             as_array(rays, wp.mat33),
-            inset,
+            stretch,
         ]
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_image, grad_depth, grad_opacity):
-        colours, alphas, planes, texture_of_plane, source, eyes, rays = ctx.saved_tensors
+        packed, alphas, texels, ahead, texture_of_plane, source, rays = ctx.saved_tensors
         views, _, *size = grad_image.shape
-        grads = torch.zeros_like(colours), torch.zeros_like(alphas)
+        grads = torch.zeros_like(packed), torch.zeros_like(alphas)
         scratch = alphas.new_empty(views, alphas.shape[1], *size)
         inputs = [
-            *_Composite.scene(colours, alphas, planes, texture_of_plane, source, eyes, rays, ctx.inset),
+            *_Composite.scene(packed, alphas, texels, ahead, texture_of_plane, source, rays, ctx.stretch),
             *(as_array(x.contiguous(), wp.float32) for x in (grad_image, grad_depth, grad_opacity)),
             as_array(scratch, wp.float32),
-            as_array(grads[0].view(-1, 3), wp.vec3),
+            as_array(grads[0].view(-1, 4), wp.vec4),
             as_array(grads[1].view(-1), wp.float32),
         ]
-        launch(composite_backward, (views, *size), inputs, colours.device)
-        return *grads, None, None, None, None, None, None, None
+        launch(composite_backward, (views, *size), inputs, alphas.device)
+        return grads[0][..., :3].movedim(-1, 2), grads[1], None, None, None, None, None, None, None
+
+
+def _packed(colours: Tensor) -> Tensor:
+    """(N, K, 3, R, S) -> (N, K, R, S, 4): one load of 16 bytes fetches a texel."""
+    n, k, _, rows, columns = colours.shape
+    packed = colours.new_zeros(n, k, rows, columns, 4)
+    packed[..., :3] = colours.movedim(2, -1)
+    return packed
 
 
 def render(
@@ -128,18 +138,38 @@ def render(
         if len(eyes) != len(alphas):
             raise ValueError(f"{len(eyes)} cameras for {len(alphas)} multiplane images: say which sees which (source)")
         source = torch.arange(len(eyes))
+    texels, ahead = texels_of_slopes(planes, eyes, alphas.shape[2:], align_corners)
     image, depth, opacity = _Composite.apply(
-        colours.float().movedim(2, -1).contiguous(),  # one load fetches a texel's colour
+        colours.float(),
         alphas.float().contiguous(),
-        planes.to(device, torch.float32).contiguous(),
+        texels.to(device, torch.float32).contiguous(),
+        ahead.to(device, torch.float32).contiguous(),
         index.to(device, torch.int32),
         source.to(device, torch.int32),
-        eyes.to(device, torch.float32).contiguous(),
         rays.to(device, torch.float32).contiguous(),
         tuple(cameras.size),
-        0.0 if align_corners else INSET,
+        1.0 if align_corners else 1 / INSET,
     )
     return Rendering(image, depth.unsqueeze(1), opacity.unsqueeze(1))
+
+
+def texels_of_slopes(
+    planes: Tensor, eyes: Tensor, texture: Sequence[int], align_corners: bool
+) -> tuple[Tensor, Tensor]:
+    """How a ray's slopes x/z and y/z become texel coordinates on planes (P, 3), from eyes (V, 3).
+
+    Returns:
+        (V, P, 4) a, b, c, d with column = a slope_x + b and row = c slope_y + d, inside the plane; and (V, P) depths of
+        the planes before the eye.
+    """
+    depth, height, width = planes.to(eyes).unbind(-1)
+    ahead = depth - eyes[:, 2:]
+    places = []
+    for axis, extent, count in ((0, width, texture[1]), (1, height, texture[0])):
+        half = (count - 1) / 2 if align_corners else INSET * count / 2
+        gain = 2 * half / extent  # texels a scene unit
+        places += [ahead * gain, eyes[:, axis, None] * gain + (count - 1) / 2]
+    return torch.stack(places, dim=-1), ahead
 
 
 def require_inside(planes: Tensor, eyes: Tensor, rays: Tensor, size: tuple[int, int]) -> None:

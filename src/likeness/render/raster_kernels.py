@@ -17,6 +17,9 @@ wp.set_module_options(KERNEL_OPTIONS)
 EMPTY = wp.constant(wp.int64(0x7FFFFFFFFFFFFFFF))
 # Bits of the positive infinity: positive floats order like the integers of the same bits.
 INFINITE = wp.constant(wp.int32(0x7F800000))
+TILE = 8
+"""Pixels along a side of the squares whose farthest depth is kept, so that what lies behind them is skipped."""
+_TILE = wp.constant(TILE)
 
 
 @wp.func
@@ -78,27 +81,87 @@ def _steepness(ax: float, ay: float, bx: float, by: float, side: float):
 
 
 @wp.func
-def _cut_span(span: wp.vec2, value: float, steepness: float):
-    # `value`: the edge function at column 0; it falls by 1 / steepness a column.
+def _cut_span(span: wp.vec2, value: float, steepness: float, doubt: float):
+    # `value`: the edge function at column 0; it falls by 1 / steepness a column. `doubt`: what rounding may add to it.
+    margin = 0.01 + doubt * wp.abs(steepness)
     if steepness > 0.0:
-        return wp.vec2(span[0], wp.min(span[1], value * steepness + 0.5))
+        return wp.vec2(span[0], wp.min(span[1], value * steepness + margin))
     if steepness < 0.0:
-        return wp.vec2(wp.max(span[0], value * steepness - 0.5), span[1])
+        return wp.vec2(wp.max(span[0], value * steepness - margin), span[1])
     return span
+
+
+@wp.func
+def _square_reach(p0: wp.vec3, p1: wp.vec3, p2: wp.vec3, x: float, y: float):
+    # Bound of the products of coordinates that edge functions are made of.
+    wide = wp.max(wp.max(wp.abs(p0[0] - x), wp.abs(p1[0] - x)), wp.abs(p2[0] - x))
+    high = wp.max(wp.max(wp.abs(p0[1] - y), wp.abs(p1[1] - y)), wp.abs(p2[1] - y))
+    return (wide + 1.0) * (high + 1.0)
+
+
+@wp.func
+def _edges(
+    p0: wp.vec3,
+    p1: wp.vec3,
+    p2: wp.vec3,
+    x: float,
+    y01: float,
+    y02: float,
+    y12: float,
+    y10: float,
+    y20: float,
+    y21: float,
+):
+    # The edge functions at column x, each of a row's heights times the side of its edge.
+    x0 = p0[0] - x
+    x1 = p1[0] - x
+    x2 = p2[0] - x
+    return wp.vec3(_cross(x1, y01, x2, y02), _cross(x2, y12, x0, y10), _cross(x0, y20, x1, y21))
+
+
+@wp.func
+def _first_open(farthest: wp.array3d(dtype=wp.int32), b: int, top: int, bottom: int, left: int, right: int, bits: int):
+    # The first row of tiles from `top` on, up to `bottom`, where not everything between two columns of tiles is covered
+    # by what lies nearer than `bits`; bottom + 1 where there is none.
+    i = top
+    j = left
+    while i <= bottom and j <= right:
+        if farthest[b, i, j] < bits:
+            j += 1
+            if j > right:
+                j = left
+                i += 1
+        else:
+            j = right + 1
+    return i
+
+
+@wp.kernel
+def find_farthest(nearest: wp.array3d(dtype=wp.int64), farthest: wp.array3d(dtype=wp.int32)):
+    b, row, column = wp.tid()
+    most = wp.int64(0)
+    for i in range(row * _TILE, wp.min((row + 1) * _TILE, nearest.shape[1])):
+        for j in range(column * _TILE, wp.min((column + 1) * _TILE, nearest.shape[2])):
+            most = wp.max(most, nearest[b, i, j])
+    farthest[b, row, column] = wp.int32(most >> wp.int64(32))
 
 
 @wp.kernel
 def find_nearest(
     vertices: wp.array2d(dtype=wp.vec3),
     triangles: wp.array1d(dtype=wp.vec3i),
+    begin: int,
     perspective: bool,
     near: float,
     lanes: int,
     height: int,
     width: int,
+    drawn: bool,
+    farthest: wp.array3d(dtype=wp.int32),
     nearest: wp.array1d(dtype=wp.int64),
 ):
-    b, t, lane = wp.tid()
+    b, number, lane = wp.tid()
+    t = begin + number
     corners = triangles[t]
     p0 = vertices[b, corners[0]]
     p1 = vertices[b, corners[1]]
@@ -112,13 +175,29 @@ def find_nearest(
     area = _cross(p1[0] - p0[0], p1[1] - p0[1], p2[0] - p0[0], p2[1] - p0[1])
     if area == 0.0 or p0[2] == 0.0 or p1[2] == 0.0 or p2[2] == 0.0:
         return
-    box = _bounds(p0, p1, p2, near)
+    box = wp.vec4(p0[0], p0[1], p0[0], p0[1])
+    if z_low >= near:
+        box = _grow(_grow(box, p1[0], p1[1]), p2[0], p2[1])
+    else:
+        box = _bounds(p0, p1, p2, near)
     left = int(wp.max(wp.ceil(box[0] - 0.5), 0.0))
     top = int(wp.max(wp.ceil(box[1] - 0.5), 0.0))
     right = int(wp.min(wp.floor(box[2] - 0.5), float(width - 1)))
     bottom = int(wp.min(wp.floor(box[3] - 0.5), float(height - 1)))
     if right < left or bottom < top:
         return
+    # Bits of a depth count from 0 and up, those of its inverse from infinity and down.
+    zero = wp.where(perspective, INFINITE, wp.int32(0))
+    sense = wp.where(perspective, wp.int32(-1), wp.int32(1))
+    skip = drawn and z_low >= near
+    closest = wp.int32(0)
+    if skip:
+        # The least depth that any pixel can get; rounding is far smaller than the margin.
+        closest = zero + sense * wp.cast(wp.where(perspective, 1.0001 / z_low, 0.9999 * z_low), wp.int32)
+        row = _first_open(farthest, b, top / _TILE, bottom / _TILE, left / _TILE, right / _TILE, closest)
+        top = wp.max(top, row * _TILE)
+        if top > bottom:
+            return
 
     side = _sign(area)
     s0 = side * _sign(p0[2])
@@ -132,20 +211,31 @@ def find_nearest(
     q0 = wp.where(perspective, scale / wp.abs(p0[2]), scale * p0[2])
     q1 = wp.where(perspective, scale / wp.abs(p1[2]), scale * p1[2])
     q2 = wp.where(perspective, scale / wp.abs(p2[2]), scale * p2[2])
+    # How q changes from one column to the next.
+    slope = s0 * (p1[1] - p2[1]) * q0 + s1 * (p2[1] - p0[1]) * q1 + s2 * (p0[1] - p1[1]) * q2
     largest = wp.where(perspective, 1.0 / near, wp.inf)
-    # Most of a box lies outside its triangle: a row's span is estimated, with half a pixel to spare. Where vertices lie
-    # so far away that rounding could eat this margin, the whole row is tried.
+    # Most of a box lies outside its triangle: a row's span is estimated, with what rounding could shift it to spare.
+    # Where vertices lie very far away the whole row is tried.
+    checked = int(-1)
+    hidden = bool(False)
     origin = float(left) + 0.5
     k0 = float(0.0)
     k1 = float(0.0)
     k2 = float(0.0)
     reach = wp.max(wp.max(wp.abs(p0), wp.abs(p1)), wp.abs(p2))
+    doubt = float(0.0)
     if wp.max(reach[0], reach[1]) < 4096.0:
+        doubt = 1.0e-6 * _square_reach(p0, p1, p2, origin, float(top) + 0.5)
         k0 = _steepness(p1[0], p1[1], p2[0], p2[1], s0)
         k1 = _steepness(p2[0], p2[1], p0[0], p0[1], s1)
         k2 = _steepness(p0[0], p0[1], p1[0], p1[1], s2)
     first = top + (lane + lanes - top % lanes) % lanes
     for i in range(first, bottom + 1, lanes):
+        if skip and i / _TILE != checked:
+            checked = i / _TILE
+            hidden = _first_open(farthest, b, checked, checked, left / _TILE, right / _TILE, closest) > checked
+        if hidden:
+            continue
         y = float(i) + 0.5
         y0 = p0[1] - y
         y1 = p1[1] - y
@@ -162,27 +252,36 @@ def find_nearest(
         y20 = s2 * y0
         y21 = s2 * y1
         span = wp.vec2(0.0, float(right - left))
-        span = _cut_span(span, _cross(x1, y01, x2, y02), k0)
-        span = _cut_span(span, _cross(x2, y12, x0, y10), k1)
-        span = _cut_span(span, _cross(x0, y20, x1, y21), k2)
-        # A `while` of Warp's runs faster than its `for`.
+        span = _cut_span(span, _cross(x1, y01, x2, y02), k0, doubt)
+        span = _cut_span(span, _cross(x2, y12, x0, y10), k1, doubt)
+        span = _cut_span(span, _cross(x0, y20, x1, y21), k2, doubt)
+        # The first and the last centre inside are found by testing; those between need no test. A `while` of Warp's
+        # runs faster than its `for`.
         j = left + int(wp.ceil(span[0]))
         end = left + int(wp.floor(span[1]))
+        q = float(0.0)
+        seeking = j <= end
+        while seeking:
+            e = _edges(p0, p1, p2, float(j) + 0.5, y01, y02, y12, y10, y20, y21)
+            if e[0] > bias0 and e[1] > bias1 and e[2] > bias2:
+                q = e[0] * q0 + e[1] * q1 + e[2] * q2
+                seeking = False
+            else:
+                j += 1
+                seeking = j <= end
+        seeking = j < end
+        while seeking:
+            e = _edges(p0, p1, p2, float(end) + 0.5, y01, y02, y12, y10, y20, y21)
+            if e[0] > bias0 and e[1] > bias1 and e[2] > bias2:
+                seeking = False
+            else:
+                end -= 1
+                seeking = j < end
         while j <= end:
-            x = float(j) + 0.5
-            x0 = p0[0] - x
-            x1 = p1[0] - x
-            x2 = p2[0] - x
-            e0 = _cross(x1, y01, x2, y02)
-            e1 = _cross(x2, y12, x0, y10)
-            e2 = _cross(x0, y20, x1, y21)
-            if e0 > bias0 and e1 > bias1 and e2 > bias2:
-                q = e0 * q0 + e1 * q1 + e2 * q2
-                if q <= largest:
-                    bits = wp.cast(q, wp.int32)
-                    if perspective:
-                        bits = INFINITE - bits
-                    wp.atomic_min(nearest, row + j, (wp.int64(bits) << wp.int64(32)) | wp.int64(t))
+            if q <= largest:
+                bits = zero + sense * wp.cast(q, wp.int32)
+                wp.atomic_min(nearest, row + j, (wp.int64(bits) << wp.int64(32)) | wp.int64(t))
+            q += slope
             j += 1
 
 

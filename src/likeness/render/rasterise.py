@@ -20,6 +20,9 @@ from torch import Tensor
 from likeness.render import raster_kernels
 from likeness.render.kernels import as_array, lanes, launch
 
+RUN, GROWTH = 16_384, 0.4
+"""Triangles of the first run, and by which share of what is drawn later runs grow: few enough runs for any scene."""
+
 
 @dataclass(frozen=True)
 class Raster:
@@ -83,6 +86,31 @@ def checked_triangles(triangles: Tensor, count: int, device: torch.device) -> Te
     return triangles.to(device=device, dtype=torch.int32).contiguous()
 
 
+def find_nearest(places, corners, batch: int, count: int, perspective: bool, near: float, nearest: Tensor) -> None:
+    """Lower the keys `nearest` (B, H, W) int64, depth above and index below, to those of the visible triangles.
+
+    Triangles are drawn in runs; from the second run on those behind everything drawn so far are skipped. Nothing that
+    could be seen is, so that the result does not depend on the runs, but scenes of many layers gain when the triangles
+    come front to back. `places` and `corners` are kernel arguments as `as_array` makes them, of `count` triangles.
+    """
+    height, width = nearest.shape[1:]
+    device = nearest.device
+    # On a GPU several threads share a triangle's rows, so that a wall does not hold up the others.
+    stripes = lanes(16, device)
+    tile = raster_kernels.TILE
+    squares = (batch, -(-height // tile), -(-width // tile)) if count > RUN else (0, 0, 0)
+    farthest = torch.empty(squares, dtype=torch.int32, device=device)
+    begin, end = 0, min(RUN, count)
+    while begin < count:
+        if begin:
+            arguments = [as_array(nearest, wp.int64), as_array(farthest, wp.int32)]
+            launch(raster_kernels.find_farthest, squares, arguments, device)
+        arguments = [places, corners, begin, perspective, near, stripes, height, width, begin > 0]
+        arguments += [as_array(farthest, wp.int32), as_array(nearest.view(-1), wp.int64)]
+        launch(raster_kernels.find_nearest, (batch, end - begin, stripes), arguments, device)
+        begin, end = end, min(count, end + max(RUN, int(end * GROWTH)))
+
+
 class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, vertices, triangles, size, perspective, near):
@@ -95,14 +123,7 @@ class _Rasterise(torch.autograd.Function):
         # Depth in the upper half, index in the lower: the smallest key is the visible triangle.
         nearest = torch.full((batch, height, width), torch.iinfo(torch.int64).max, device=device)
         places, corners = as_array(vertices, wp.vec3), as_array(triangles, wp.vec3i)
-        # On a GPU several threads share a triangle's rows, so that a wall does not hold up the others.
-        stripes = lanes(16, device)
-        launch(
-            raster_kernels.find_nearest,
-            (batch, len(triangles), stripes),
-            [places, corners, perspective, near, stripes, height, width, as_array(nearest.view(-1), wp.int64)],
-            device,
-        )
+        find_nearest(places, corners, batch, len(triangles), perspective, near, nearest)
         columns = lanes(width, device)
         launch(
             raster_kernels.resolve,

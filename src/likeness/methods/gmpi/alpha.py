@@ -170,7 +170,8 @@ def normalised_projection(x: Tensor, kernel: Tensor) -> Tensor:
     The instance normalisation is folded into the projection, so that no normalised copy of x exists; its deviation is
     sqrt(unbiased variance + 1e-8) + 1e-8.
     """
-    variance, mean = torch.var_mean(x, dim=(2, 3), unbiased=True)
+    # In two steps: torch's own variance over two dimensions takes ten times as long.
+    centred = x - x.mean(dim=(2, 3), keepdim=True)
+    variance = centred.square().sum(dim=(2, 3)) / (x.shape[2] * x.shape[3] - 1)
     scaled = kernel / ((variance + 1e-8).sqrt() + 1e-8)
-    projected = torch.bmm(scaled.unsqueeze(1), x.flatten(2)).squeeze(1)
-    return (projected - (scaled * mean).sum(dim=1, keepdim=True)).unflatten(1, x.shape[2:])
+    return torch.bmm(scaled.unsqueeze(1), centred.flatten(2)).squeeze(1).unflatten(1, x.shape[2:])

@@ -69,7 +69,8 @@ class MPISynthesis(Synthesis):
             noise: see `Noise`.
             half: see `Synthesis.walk`.
             token_weights: (P, 34), see `MPIBlock.maps`.
-            chunk: planes whose alpha maps grow together; bounds the scratch memory and changes nothing else.
+            chunk: planes whose alpha maps grow together where a clamp acts, and they cannot all share their growth;
+                bounds the scratch memory and changes nothing else.
         """
         colours = None
         levels = []
@@ -80,6 +81,8 @@ class MPISynthesis(Synthesis):
         assert colours is not None
         if levels[0].shift is None:  # vanilla and depth2alpha have maps of their own number
             return colours, _grown(levels, slice(None))
+        if _never_clamped(levels):
+            return colours, _grown_together(levels)
         chunk = chunk or len(depths)
         parts = [_grown(levels, slice(start, start + chunk)) for start in range(0, len(depths), chunk)]
         return colours, parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -94,6 +97,37 @@ def _grown(levels: list[AlphaMaps | None], planes: slice) -> Tensor:
         if level is not None:
             total = total + level.of(planes)
     return total
+
+
+@torch.no_grad()
+def _never_clamped(levels: list[AlphaMaps | None]) -> bool:
+    """No level's clamp acts on any plane, so that the skip sum is linear in the planes' shifts."""
+    reach = [
+        (level.shared.abs().amax() + level.shift.abs().amax()) / level.clamp
+        for level in levels
+        if level is not None and level.shift is not None and level.clamp is not None
+    ]
+    return not reach or bool(torch.stack(reach).max() <= 1)
+
+
+def _grown_together(levels: list[AlphaMaps | None]) -> Tensor:
+    """(N, P, R, R) as `_grown`, with what the planes share upsampled once.
+
+    A plane's own part is a constant at each level. Upsampling darkens a constant towards the borders only, by the same
+    factors for all planes, so that each level leaves one picture `fall`, that of a constant 1.
+    """
+    first = levels[0]
+    assert first is not None
+    assert first.shift is not None
+    total, fall, shifts = first.shared, torch.ones_like(first.shared[:1]), [first.shift]
+    for level in levels[1:]:
+        total, fall = upsample2(total), upsample2(fall)
+        if level is not None and level.shift is not None:
+            total = total + level.shared
+            fall = torch.cat([fall, torch.ones_like(fall[:, :1])], dim=1)
+            shifts.append(level.shift)
+    own = torch.stack(shifts, dim=-1) @ fall[0].flatten(1)  # (N, P, L) (L, R R)
+    return total + own.unflatten(-1, total.shape[2:])
 
 
 class MPIGenerator(nn.Module):
@@ -220,9 +254,9 @@ class MPIGenerator(nn.Module):
 
 def activate(logits: Tensor, activation: Activation) -> Tensor:
     """Logits -> [0, 1]."""
-    if activation == "sigmoid":
-        return logits.sigmoid()
-    return ((logits.tanh() if activation == "tanh" else logits.clamp(-1, 1)) + 1) / 2
+    if activation == "none":
+        return (logits.clamp(-1, 1) + 1) / 2
+    return (logits if activation == "sigmoid" else 2 * logits).sigmoid()  # (tanh x + 1) / 2 = sigmoid 2 x
 
 
 def alpha_from_depth(depth: Tensor, planes: Tensor, bins: int, span: float) -> Tensor:

@@ -41,7 +41,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class MultifaceBatch:
-    """Views of frames. Textures have row 0 at v = 0 and are normalised, as are verts; photos have row 0 on top."""
+    """Views of frames. Textures have row 0 at v = 0 and are normalised, as are verts; photos have row 0 on top.
+
+    Textures lie channels last in memory.
+    """
 
     average: Tensor = sample()
     """(B, 3, S, S) mean texture over the views of the frame."""
@@ -78,7 +81,7 @@ class Normaliser:
         """The normaliser for textures of side `tex_size`."""
         mean = cv2.resize(statistics.tex_mean[::-1].astype(np.float32), (tex_size, tex_size))
         return cls(
-            tex_mean=torch.from_numpy(np.ascontiguousarray(mean.transpose(2, 0, 1))),
+            tex_mean=torch.from_numpy(mean.transpose(2, 0, 1)),
             tex_std=float(np.sqrt(statistics.tex_var)),
             vert_mean=torch.from_numpy(statistics.vert_mean),
             vert_std=float(np.sqrt(statistics.vert_var)),
@@ -167,15 +170,17 @@ def texture_input(
         size: S, the side of the result.
 
     Returns:
-        Texture and mask (3, S, S). A channel that is exactly 0 is missing: 0 in the texture, 0 in the mask.
+        Texture and mask (3, S, S), channels last in memory. A channel that is exactly 0 is missing: 0 in both.
     """
-    flipped = picture[::-1].astype(np.float32)
-    seen = (flipped != 0).astype(np.float32)
-    texture = (flipped - mean) * (1 / std) * seen
+    flipped = np.ascontiguousarray(picture[::-1])
+    seen = np.minimum(flipped, 1).astype(np.float32)
+    texture = cv2.subtract(flipped, mean, dtype=cv2.CV_32F)
+    texture *= np.float32(1 / std)
+    texture *= seen
     if picture.shape[:2] != (size, size):
         texture = cv2.resize(texture, (size, size), interpolation=cv2.INTER_LINEAR)
         seen = 1 - cv2.resize(1 - seen, (size, size), interpolation=cv2.INTER_LINEAR)
-    return np.ascontiguousarray(texture.transpose(2, 0, 1)), np.ascontiguousarray(seen.transpose(2, 0, 1))
+    return texture.transpose(2, 0, 1), seen.transpose(2, 0, 1)
 
 
 def view_direction(record: CameraRecord, transform: NDArray) -> NDArray[np.float32]:
@@ -255,9 +260,9 @@ class ViewSet:
         ]
         shrink = np.array([1 / self.screen_scale, 1 / self.screen_scale, 1], np.float32)[:, None]
         return MultifaceBatch(
-            average=_stack([averages[view[:2]] for view in views]),
-            texture=_stack([texture for texture, _ in textures]),
-            mask=_stack([mask for _, mask in textures]),
+            average=_pictures([averages[view[:2]] for view in views]),
+            texture=_pictures([texture for texture, _ in textures]),
+            mask=_pictures([mask for _, mask in textures]),
             verts=_stack(verts).float(),
             view=_stack([view_direction(record, pose) for record, pose in zip(records, transforms)]),
             projection=_stack([shrink * projection(record, pose) for record, pose in zip(records, transforms)]),
@@ -318,3 +323,8 @@ def loss_weight(path: Path | None, tex_size: int) -> Tensor:
 
 def _stack(arrays: Sequence[NDArray]) -> Tensor:
     return torch.from_numpy(np.stack(arrays))
+
+
+def _pictures(arrays: Sequence[NDArray]) -> Tensor:
+    # Channels stay last in memory: files have them there, and the networks' convolutions want them there.
+    return torch.cat([torch.from_numpy(array)[None] for array in arrays])

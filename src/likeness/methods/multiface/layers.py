@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likeness.methods.multiface.functional import convolve, deconvolve, global_norm, normed_linear
+
 SLOPE = 0.2
 """Of every leaky rectifier."""
 
@@ -22,36 +24,61 @@ class LinearWN(nn.Linear):
         _finish(self)
 
     def forward(self, x: Tensor) -> Tensor:
-        # Scaling the few outputs spares a copy of the matrix, which has millions of entries.
-        return F.linear(x, self.weight) * (self.g / _norm(self.weight)) + self.bias
+        return normed_linear(x, self.weight, self.g, self.bias)
 
 
-class Conv2dWN(nn.Conv2d):
+class Convolution(nn.Conv2d):
+    """A convolution with padding 1 that adds texel biases and rectifies on the way."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
+        super().__init__(inputs, outputs, kernel, stride, padding=1)
+
+    def effective(self) -> Tensor:
+        """The kernel that is applied."""
+        return self.weight
+
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+        slope = SLOPE if rectify else None
+        return convolve(x, self.effective(), self.bias, stride=self.stride[0], texel_bias=texel_bias, slope=slope)
+
+
+class Conv2dWN(Convolution):
     """A convolution whose effective kernel is g_o W_o / ||W||_F."""
 
     g: nn.Parameter
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1):
-        super().__init__(inputs, outputs, kernel, stride, padding=1)
+        super().__init__(inputs, outputs, kernel, stride)
         self.g = nn.Parameter(torch.empty(outputs))
         _initialise(self.weight, inputs + outputs, kernel**2, SLOPE)
         _finish(self)
 
     def effective(self) -> Tensor:
+        return self.weight * (self.g / global_norm(self.weight))[:, None, None, None]
+
+
+class Deconvolution(nn.ConvTranspose2d):
+    """A 4x4 transposed convolution of stride 2 that adds texel biases and rectifies on the way."""
+
+    def __init__(self, inputs: int, outputs: int):
+        super().__init__(inputs, outputs, 4, 2, padding=1)
+
+    def effective(self) -> Tensor:
         """The kernel that is applied."""
-        return self.weight * (self.g / _norm(self.weight))[:, None, None, None]
+        return self.weight
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self._conv_forward(x, self.effective(), self.bias)
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:  # type: ignore[override]
+        slope = SLOPE if rectify else None
+        return deconvolve(x, self.effective(), self.bias, texel_bias=texel_bias, slope=slope)
 
 
-class ConvTranspose2dWN(nn.ConvTranspose2d):
-    """A 4x4 transposed convolution of stride 2; the gain runs over the output channels (the kernel's second axis)."""
+class ConvTranspose2dWN(Deconvolution):
+    """A transposed convolution with weight norm; the gain runs over the output channels (the kernel's second axis)."""
 
     g: nn.Parameter
 
     def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 4, 2, padding=1)
+        super().__init__(inputs, outputs)
         self.g = nn.Parameter(torch.empty(outputs))
         _initialise(self.weight, inputs + outputs, 4, SLOPE)
         with torch.no_grad():
@@ -62,21 +89,21 @@ class ConvTranspose2dWN(nn.ConvTranspose2d):
         _finish(self)
 
     def effective(self) -> Tensor:
-        """The kernel that is applied."""
-        return self.weight * (self.g / _norm(self.weight))[None, :, None, None]
-
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        return F.conv_transpose2d(x, self.effective(), self.bias, 2, 1)
+        return self.weight * (self.g / global_norm(self.weight))[None, :, None, None]
 
 
-class UpsampleConvWN(Conv2dWN):
+class UpsampleConvolution(Convolution):
     """Nearest-neighbour upsampling by 2, then a 3x3 convolution (variant `bilinear`, named so by its authors)."""
 
-    def __init__(self, inputs: int, outputs: int):
-        super().__init__(inputs, outputs, 3)
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+        return super().forward(F.interpolate(x, scale_factor=2), texel_bias, rectify=rectify)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.interpolate(x, scale_factor=2))
+
+class UpsampleConvWN(UpsampleConvolution, Conv2dWN):
+    """The same with weight norm."""
+
+    def __init__(self, inputs: int, outputs: int):
+        Conv2dWN.__init__(self, inputs, outputs, 3)
 
 
 class TexelDeconv(nn.Module):
@@ -85,10 +112,12 @@ class TexelDeconv(nn.Module):
     def __init__(self, inputs: int, outputs: int, size: int, kind: type[nn.Module]):
         super().__init__()
         self.deconv = kind(inputs, outputs)
-        self.bias = nn.Parameter(torch.zeros(1, outputs, size, size))
+        # It lies in memory as the pictures do that it is added to: no transposition in any step.
+        bias = torch.zeros(1, outputs, size, size).contiguous(memory_format=torch.channels_last)
+        self.bias = nn.Parameter(bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.deconv(x) + self.bias.contiguous(memory_format=torch.channels_last)
+    def forward(self, x: Tensor, *, rectify: bool) -> Tensor:
+        return self.deconv(x, self.bias, rectify=rectify)
 
 
 class DownBlock(nn.Module):
@@ -103,9 +132,9 @@ class DownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for conv, residual in ((self.conv1, self.res1), (self.conv2, self.res2)):
-            x = F.leaky_relu(conv(x), SLOPE)
+            x = conv(x, rectify=True)
             if residual is not None:
-                x = F.leaky_relu(residual(x) + x, SLOPE)
+                x = F.leaky_relu_(residual(x) + x, SLOPE)
         return x
 
 
@@ -141,16 +170,14 @@ class UpBlock(nn.Module):
         self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
-        x = F.leaky_relu(self.conv1(x), SLOPE)
+        x = self.conv1(x, rectify=True)
         if self.res1 is not None:
-            x = F.leaky_relu(self.res1(x) + x, SLOPE)
-        x = self.conv2(x)
-        if not self.last:
-            x = F.leaky_relu(x, SLOPE)
+            x = F.leaky_relu_(self.res1(x) + x, SLOPE)
+        x = self.conv2(x, rectify=not self.last)
         if self.res2 is not None:
             x = self.res2(x) + x
             if not self.last:
-                x = F.leaky_relu(x, SLOPE)
+                x = F.leaky_relu_(x, SLOPE)
         return x
 
 
@@ -171,39 +198,31 @@ def fold(module: nn.Module) -> nn.Module:
     folded: nn.Module
     if isinstance(module, LinearWN):
         folded = nn.Linear(module.in_features, module.out_features, device="meta")
-        folded.weight = _frozen(module.weight * (module.g / _norm(module.weight))[:, None])
+        folded.weight = _frozen(module.weight * (module.g / global_norm(module.weight))[:, None])
         folded.bias = _frozen(module.bias)
         return folded
     if isinstance(module, TexelDeconv):
         folded = TexelDeconv.__new__(TexelDeconv)
         nn.Module.__init__(folded)
-        deconv = fold(module.deconv)
-        convolution = deconv[1] if isinstance(deconv, nn.Sequential) else deconv
-        convolution.register_parameter("bias", None)
-        folded.deconv = deconv
+        folded.deconv = fold(module.deconv)
+        folded.deconv.register_parameter("bias", None)
         bias = module.bias + module.deconv.bias[None, :, None, None]  # type: ignore[index]
         folded.bias = _frozen(bias.contiguous(memory_format=torch.channels_last))
         return folded
-    if isinstance(module, ConvTranspose2dWN):
-        folded = nn.ConvTranspose2d(module.in_channels, module.out_channels, 4, 2, padding=1, device="meta")
+    if isinstance(module, Conv2dWN | ConvTranspose2dWN):
+        if isinstance(module, ConvTranspose2dWN):
+            folded = Deconvolution(module.in_channels, module.out_channels)
+        else:
+            kind = UpsampleConvolution if isinstance(module, UpsampleConvWN) else Convolution
+            folded = kind(module.in_channels, module.out_channels, module.kernel_size[0], module.stride[0])
         folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
         return folded
-    if isinstance(module, Conv2dWN):
-        kernel = module.kernel_size[0]
-        folded = nn.Conv2d(module.in_channels, module.out_channels, kernel, module.stride[0], padding=1, device="meta")
-        folded.weight, folded.bias = _frozen(module.effective()), _frozen(module.bias)
-        return nn.Sequential(nn.Upsample(scale_factor=2), folded) if isinstance(module, UpsampleConvWN) else folded
     folded = module.__class__.__new__(module.__class__)
     folded.__dict__.update({key: value for key, value in module.__dict__.items()})
     folded._modules = {name: None if child is None else fold(child) for name, child in module._modules.items()}
     folded._parameters = {name: None if p is None else _frozen(p) for name, p in module._parameters.items()}
     folded._buffers = dict(module._buffers)
     return folded
-
-
-def _norm(weight: Tensor) -> Tensor:
-    # Row by row first: one sum over millions of float32 squares is off by 1e-4.
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
 
 
 def _frozen(value: Tensor | None) -> nn.Parameter:
@@ -219,4 +238,4 @@ def _initialise(weight: Tensor, channels: int, area: int, slope: float) -> None:
 def _finish(layer: LinearWN | Conv2dWN | ConvTranspose2dWN) -> None:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
-    nn.init.constant_(layer.g, float(_norm(layer.weight.detach())))
+    nn.init.constant_(layer.g, float(global_norm(layer.weight.detach())))

@@ -230,12 +230,12 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
         return {
             "avatar": OptimizerSpec(
                 networks=("avatar",),
-                factory=lambda parameters: Adam(parameters, lr=self.config.lr),
+                factory=lambda parameters: Adam(parameters, lr=self.config.lr, fused=True),
                 schedule=lambda epochs: decay**epochs,
                 per="epoch",
             ),
             "colour": OptimizerSpec(
-                networks=("colour",), factory=lambda parameters: Adam(parameters, lr=self.config.lr)
+                networks=("colour",), factory=lambda parameters: Adam(parameters, lr=self.config.lr, fused=True)
             ),
         }
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likeness.errors import UserError
+from likeness.methods.multiface.functional import doubled_convolution
 from likeness.methods.multiface.layers import (
     SLOPE,
     ConvTranspose2dWN,
@@ -78,8 +79,8 @@ class Encoder(nn.Module):
 
     def raw(self, average_texture: Tensor, verts: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation (B, z) before they are scaled."""
-        texture = F.leaky_relu(self.texture_fc(self.texture_encoder(average_texture)), SLOPE)
-        mesh = F.leaky_relu(self.mesh_fc(verts.flatten(1)), SLOPE)
+        texture = F.leaky_relu_(self.texture_fc(self.texture_encoder(average_texture)), SLOPE)
+        mesh = F.leaky_relu_(self.mesh_fc(verts.flatten(1)), SLOPE)
         mean, logstd = self.fc(torch.cat([texture, mesh], dim=1)).chunk(2, dim=1)
         return mean, logstd
 
@@ -127,10 +128,10 @@ class Decoder(nn.Module):
         self.texture_decoder = TextureDecoder(tex_size, latent, architecture)
 
     def forward(self, z: Tensor, view: Tensor) -> Decoded:
-        code = F.leaky_relu(self.z_fc(z), SLOPE)
+        code = F.leaky_relu_(self.z_fc(z), SLOPE)
         verts = self.mesh_fc(code).unflatten(1, (-1, 3))
-        direction = F.leaky_relu(self.view_fc(view), SLOPE)
-        features = F.leaky_relu(self.texture_fc(torch.cat([direction, code], dim=1)), SLOPE)
+        direction = F.leaky_relu_(self.view_fc(view), SLOPE)
+        features = F.leaky_relu_(self.texture_fc(torch.cat([direction, code], dim=1)), SLOPE)
         return Decoded(self.texture_decoder(features.unflatten(1, (-1, self.base, self.base))), verts)
 
 
@@ -153,12 +154,17 @@ class WarpField(nn.Module):
         self.upsample = nn.Sequential(*blocks, scale, initialise_plain(nn.Conv2d(16, 2, 3, padding=1)))
         line = torch.linspace(-1, 1, tex_size)
         grid = torch.stack([line.expand(tex_size, -1), line[:, None].expand(-1, tex_size)])
-        self.register_buffer("normal_grid", grid[None].contiguous())
+        self.register_buffer("normal_grid", grid[None].contiguous(memory_format=torch.channels_last))
 
     def forward(self, z: Tensor) -> Tensor:
         features = self.mlp(z).view(-1, 256, 2, 2)
-        offset = self.upsample(features.contiguous(memory_format=torch.channels_last))
-        return (self.normal_grid + offset / self.tex_size).permute(0, 2, 3, 1)
+        blocks, last = self.upsample[:4], self.upsample[5]
+        field = blocks(features.contiguous(memory_format=torch.channels_last))
+        if self.tex_size == 2 * field.shape[-1]:
+            offset = doubled_convolution(field, last.weight, last.bias)
+        else:
+            offset = self.upsample[4:](field)
+        return torch.add(self.normal_grid, offset, alpha=1 / self.tex_size).permute(0, 2, 3, 1)
 
 
 class Avatar(nn.Module):
