@@ -25,7 +25,7 @@ class AnimateConfig:
     """Drive the head of a photograph by the landmarks of a video."""
 
     run: Path
-    """Trained or imported run."""
+    """Trained or imported run, or `shipped`."""
     source: tuple[Path, ...]
     """Photographs of the person to animate, combined where there are several; a video gives its first frame."""
     driving: str

@@ -19,10 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from likeness.engine import load_tensors
-from likeness.engine.config import read_config, read_header
 from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
-from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
 from likeness.methods.bilayer.networks.folded import FoldedGenerator
 from likeness.methods.bilayer.networks.inference_generator import compose
@@ -30,7 +28,7 @@ from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.resized import fix_kernels
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.networks.warp import sample
-from likeness.methods.bilayer.published import find_network_file, load_network_weights
+from likeness.methods.bilayer.published import find_network_file, load_network_weights, read_run_config, run_folder
 from likeness.nets.memory import keep_freed_memory
 
 
@@ -119,7 +117,7 @@ class Avatar:
         """Load a run of either stage, or an imported one.
 
         Args:
-            run: the run's folder.
+            run: the run's folder, or `shipped` for the one that comes with the package.
             which: `last` or the number of an epoch.
             device: where to compute.
             enhancer: use the run's texture enhancer if it has one.
@@ -128,18 +126,15 @@ class Avatar:
         Raises:
             UserError: no run, not one of this method, or a network is missing.
         """
-        header = read_header(Path(run) / "config.yaml")
-        if header.get("method") != "bilayer":
-            raise UserError(f"is a run of {header.get('method')}, expected one of bilayer", path=run)
-        kind = EnhancerConfig if header.get("stage") == "enhancer" else BilayerConfig
-        config: BilayerConfig = read_config(Path(run) / "config.yaml", kind)
+        run = run_folder(run)
+        config = read_run_config(run)
         names = [*BASE, ENHANCER] if enhancer and find_network_file(run, ENHANCER, which) else list(BASE)
         networks = {}
         for name in names:
             path = find_network_file(run, name, which)
             if path is None:
                 raise UserError(f"has no checkpoint {which!r} of {name}", path=run)
-            networks[name] = build_network(name, config, spectral_norm=config.spectral_norm)
+            networks[name] = build_network(name, config, spectral_norm=name in config.spn_networks)
             load_network_weights(networks[name], load_tensors(path), path)
             networks[name].to(device)
         return cls(networks, network_options(config), config.stickmen_thickness, precision)

@@ -66,6 +66,16 @@ def add_spectral_norm(network: nn.Module) -> nn.Module:
     return network
 
 
+def settle_spectral_norm(network: nn.Module, iterations: int = 5) -> None:
+    """Take power iterations, in place: a fresh network divides by the product of two random directions, about zero."""
+    for module in network.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                with torch.no_grad():
+                    for _ in range(iterations):
+                        hook.compute_weight(module, do_power_iteration=True)
+
+
 def fold_spectral_norm(network: nn.Module) -> nn.Module:
     """Divide once and for all, in place: the network computes the same and can no longer be trained further."""
     for module in network.modules():
