@@ -39,7 +39,7 @@ class Light:
 def studio(background: float = 0.35, noise: float = 0.006) -> Light:
     """Soft, neutral light from the front left, for data sets whose pictures must look alike.
 
-    `background` is the wall's radiance; 50 and no noise give a white to key out.
+    `background` is the wall's radiance.
     """
     ambient = np.zeros((9, 3))
     ambient[0], ambient[1], ambient[2] = 0.34, 0.12, 0.06

@@ -7,31 +7,37 @@ from pathlib import Path
 from typing import Literal
 
 import av
+import cv2
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from likeness.capture.assets import BODY, load_assets
 from likeness.capture.body import bone_transforms, skin, surface, vertex_normals
+from likeness.capture.folds import folded
 from likeness.capture.light import Light, studio
-from likeness.capture.maps import TEXTURE_SIZE, openness, unwrap
+from likeness.capture.maps import openness, unwrap
 from likeness.capture.motion import MOTIONS, body_clip, grounded
 from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person, make_person
+from likeness.capture.scene import assemble
 from likeness.capture.skin import linear_to_srgb, srgb_to_linear
-from likeness.capture.stage import orbit_camera, take
+from likeness.capture.stage import body_shadow, orbit_camera, take
 from likeness.capture.work import run_all
 from likeness.files import atomic_path
 from likeness.formats import actor
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.camera import Camera
-from likeness.media.image import read_image, read_uint8, write_image
+from likeness.media.image import read_image, read_uint8, to_uint8, write_image
 from likeness.media.synthetic import SYNTHETIC_NOTE
 
 RATE = 25
-WHITE = 50.0
-"""Radiance of the wall that develops to pure white."""
+SKIN_DEPTH = 0.004
+"""Metres by which points are lifted off the surface before they are asked for shadow."""
+BLEED = 1 / 32
+"""Share of a texture's side by which the islands' colours go on beyond their edges."""
 TEXTURE_VIDEO, NORMAL_VIDEO = (f"{kind}_modifysmpluv0.1_smooth3e-2.avi" for kind in ("tex", "normal"))
 
 
@@ -50,7 +56,10 @@ class NeuralActorCapture(CaptureConfig):
     size: int | None = None
     """Side of the pictures (128, 256, 512)."""
     texture: int | None = None
-    """Side of texture and normal maps (256, 512, 512)."""
+    """Side of texture and normal maps (128, 512, 512)."""
+    maps: bool = True
+    """Write exact texture and normal maps; without them `likeness extract textures` and `normals` make them, as of
+    one's own footage."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class Moment:
     cameras: int
     size: int
     texture: int
+    with_maps: bool = True
 
     @property
     def folder(self) -> Path:
@@ -99,7 +109,7 @@ def capture_neural_actor(config: NeuralActorCapture) -> None:
     }
     cameras = chosen(config.cameras, config.preset, 4, 8, 11)
     size = chosen(config.size, config.preset, 128, 256, 512)
-    texture = chosen(config.texture, config.preset, 256, 512, 512)
+    texture = chosen(config.texture, config.preset, 128, 512, 512)
     claim(
         config,
         "neural_actor",
@@ -108,9 +118,10 @@ def capture_neural_actor(config: NeuralActorCapture) -> None:
         cameras=cameras,
         size=size,
         texture=texture,
+        maps=config.maps,
     )
     moments = [
-        Moment(config.out, config.seed, split, number, count, cameras, size, texture)
+        Moment(config.out, config.seed, split, number, count, cameras, size, texture, config.maps)
         for split, count in counts.items()
         for number in range(count)
     ]
@@ -136,13 +147,33 @@ def write_moment(moment: Moment) -> None:
     pose = pose_of(person, act)
     motion = torch.stack([pose_of(person, performance(_earlier(moment, k))).joints for k in (2, 1, 0)])
     actor.write_transform(moment.folder / "transform" / f"{moment.stem}.json", pose, axis_angle(act), motion)
-    light = studio(WHITE, noise=0.0)
-    texture, normals = surface_maps(person, act, light, moment.texture)
-    texture_file, normal_file = moment.maps
-    write_image(texture_file, texture, synthetic=True)
-    write_image(normal_file, normals, synthetic=True)
-    for file, camera in zip(moment.pictures, ring(person, moment.cameras, moment.size)):
-        write_image(file, take(person, act, camera, light).image, synthetic=True)
+    light = studio(noise=0.0)
+    # The mesh, its weights and its normals stay those of the smooth body: folds are what is left to learn.
+    dressed = folded(person, act, vertex_normals(person.vertices))
+    if moment.with_maps:
+        texture_file, normal_file = moment.maps
+        write_image(texture_file, texture_map(dressed, act, light, moment.texture), synthetic=True)
+        write_image(normal_file, normal_map(person, act, moment.texture), synthetic=True)
+    frames = [take(dressed, act, camera, light, keyed=True) for camera in ring(person, moment.cameras, moment.size)]
+    write_surface(moment, dressed, act)
+    for file, frame in zip(moment.pictures, frames):
+        write_image(file, keyed(frame.image, frame.alpha), synthetic=True)
+
+
+def write_surface(moment: Moment, dressed: Person, act: Performance) -> None:
+    """Write the true surface in the world: `vertices` (V, 3) in the mesh's order, and points of the `hair` (H, 3)."""
+    scene = assemble(dressed, act, np.array([0.0, 1.0, 4.0]), 1e-3)
+    with atomic_path(moment.folder / "surface" / f"{moment.stem}.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(
+            stream, vertices=scene.vertices[BODY], hair=scene.vertices[scene.hair_start :: 2].astype(np.float16)
+        )
+
+
+def keyed(image: Tensor, alpha: Tensor) -> np.ndarray:
+    """(H, W, 4) uint8 with alpha (1, H, W), whose colours over white give the picture (3, H, W)."""
+    straight = ((image - (1 - alpha)) / alpha.clamp_min(1e-3)).clamp(0, 1)
+    # What nobody covers is white for readers that know no alpha.
+    return to_uint8(torch.cat([torch.where(alpha > 0, straight, 1.0), alpha]))
 
 
 def performance(moment: Moment) -> Performance:
@@ -195,25 +226,47 @@ def write_model(folder: Path, person: Person) -> None:
         torch.eye(4).expand(len(assets.bones), 4, 4).clone(),
     )
     actor.write_body(folder, model, torch.from_numpy(assets.uv), torch.from_numpy(body.uv_indices.astype(np.int64)))
+    actor.write_skeleton(folder, assets.bones, assets.parents.tolist())
 
 
-def surface_maps(person: Person, act: Performance, light: Light, size: int) -> tuple[Tensor, np.ndarray]:
-    """Texture (3, size, size) with the light baked in, and normals (size, size, 3) uint8, both unwrapped.
+def film_motion(actor_seed: int, motion_seed: int, number: int, frames: int, size: int, cameras: int) -> Tensor:
+    """(3, size, size) the actor, filmed by its first camera in frame `number` of another person's testing motions."""
+    person = _actor(actor_seed)
+    theirs = performance(Moment(Path(), motion_seed, "testing", number, frames, cameras, size, size))
+    act = grounded(person, replace(theirs, root=np.zeros(3)))
+    dressed = folded(person, act, vertex_normals(person.vertices))
+    return take(dressed, act, ring(person, cameras, size)[0], studio(noise=0.0), keyed=True).image
 
-    Normals are n/2 + 0.5 in the world, channels in the order z, y, x as the originals', white where there is no body.
+
+def texture_map(person: Person, act: Performance, light: Light, size: int) -> Tensor:
+    """(3, size, size) colours of the unwrapped surface with light and shadow baked in, white where there is no body."""
+    scene = assemble(person, act, np.array([0.0, 1.0, 4.0]), 1e-3)
+    vertices, normals = (values[: len(person.vertices)] for values in (scene.vertices, scene.normals))
+    reach = body_shadow(scene, light).lit((vertices + SKIN_DEPTH * normals).astype(np.float32))
+    lit = light.irradiance(normals) * openness()[:, None] ** 1.3
+    for direction, colour, share in (
+        (light.key_direction, light.key, reach),
+        (light.fill_direction, light.fill, openness()),
+    ):
+        lit = lit + (share * np.clip(0.04 + 0.96 * (normals @ direction), 0, None))[:, None] * colour
+    values, covered = unwrap(lit.astype(np.float32), size)
+    albedo = cv2.resize(srgb_to_linear(person.texture / 255.0), (size, size), interpolation=cv2.INTER_AREA)
+    # Look-ups between texels must not meet the white around an island.
+    away, nearest = distance_transform_edt(~covered, return_indices=True)
+    texture = linear_to_srgb(1 - np.exp(-1.55 * light.exposure * albedo * values))[tuple(nearest)]
+    texture[away > BLEED * size] = 1
+    return torch.from_numpy(texture).movedim(-1, 0)
+
+
+def normal_map(person: Person, act: Performance, size: int) -> np.ndarray:
+    """(size, size, 3) uint8 unwrapped normals n/2 + 0.5 in the world, white where there is no body.
+
+    Channels are in the order z, y, x, as the published texture predictor reads them.
     """
-    posed = skin(person.vertices, bone_transforms(person.skeleton, act.bones(), act.root))
-    normals = vertex_normals(posed)
-    lit = light.irradiance(normals) * openness()[:, None]
-    for direction, colour in ((light.key_direction, light.key), (light.fill_direction, light.fill)):
-        lit = lit + np.clip(0.12 + 0.88 * (normals @ direction), 0, None)[:, None] * colour
-    values, covered = unwrap(np.concatenate([normals, lit], 1).astype(np.float32), size)
-    step = TEXTURE_SIZE // size
-    albedo = srgb_to_linear(person.texture[step // 2 :: step, step // 2 :: step] / 255.0)
-    texture = linear_to_srgb(1 - np.exp(-1.55 * light.exposure * albedo * values[..., 3:]))
-    texture[~covered] = 1
-    encoded = np.where(covered[..., None], values[..., 2::-1] * 0.5 + 0.5, 1)
-    return torch.from_numpy(texture).movedim(-1, 0), np.floor(encoded * 255 + 0.5).astype(np.uint8)
+    normals = vertex_normals(skin(person.vertices, bone_transforms(person.skeleton, act.bones(), act.root)))
+    values, covered = unwrap(normals, size)
+    encoded = np.where(covered[..., None], values[..., ::-1] * 0.5 + 0.5, 1)
+    return np.floor(encoded * 255 + 0.5).astype(np.uint8)
 
 
 def ring(person: Person, count: int, size: int) -> list[Camera]:
@@ -230,7 +283,7 @@ def write_videos(moments: list[Moment]) -> None:
     folder = moments[0].folder
     for camera in range(moments[0].cameras):
         _write_avi(folder / "rgb_video" / f"{camera:03d}.avi", [moment.pictures[camera] for moment in moments])
-    for k, name in enumerate((TEXTURE_VIDEO, NORMAL_VIDEO)):
+    for k, name in enumerate((TEXTURE_VIDEO, NORMAL_VIDEO) if moments[0].with_maps else ()):
         _write_avi(folder / name, [moment.maps[k] for moment in moments])
     with atomic_path(folder / "transform.zip") as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:

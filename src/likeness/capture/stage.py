@@ -119,19 +119,28 @@ def cropped(camera: Camera, left: float, top: float, side: float, size: tuple[in
 
 
 def take(
-    person: Person, act: Performance, camera: Camera, light: Light, *, seed: int = 0, floor: bool = False
+    person: Person,
+    act: Performance,
+    camera: Camera,
+    light: Light,
+    *,
+    seed: int = 0,
+    floor: bool = False,
+    keyed: bool = False,
 ) -> Frame:
     """Take a picture.
 
     Args:
         seed: of the sensor's noise.
         floor: a floor at y = 0 receives the person's shadow; otherwise the wall alone stands behind.
+        keyed: a studio for whole bodies: the wall is replaced by pure white, and shadows fall right on all of the body,
+            as with a floor; otherwise they are finer and right around the head.
     """
     centre = camera.position.numpy()
     large = camera.resized((SUPERSAMPLE * camera.size[0], SUPERSAMPLE * camera.size[1]))
     scene = assemble(person, act, centre, 1 / float(large.intrinsics[0, 0]))
-    ball = (scene.joints[1], 1.35) if floor else (person.face_center + act.root, 0.45)
-    shadow = ShadowMap(scene, light, *ball)
+    around_head = (person.face_center + act.root, 0.45)
+    shadow = body_shadow(scene, light) if floor or keyed else ShadowMap(scene, light, *around_head)
     places = _project(scene.vertices, large)
     triangles = torch.from_numpy(scene.triangles)
     raster = rasterise(torch.from_numpy(places)[None], triangles, large.size)
@@ -139,9 +148,16 @@ def take(
     shade(raster, scene, person, centre, shadow, radiance)
     _draw_lashes(radiance, places, raster)
     cover = (raster.triangle[0].numpy() >= 0).astype(np.float32)
+    if keyed:
+        radiance *= cover[..., None]
     radiance, cover = (_shrink(values.reshape(*large.size, -1)) for values in (radiance, cover))
-    image = _develop(radiance, light, seed)
+    image = _develop(radiance, light, seed, cover if keyed else None)
     return _truth(person, scene, camera, places, radiance, cover, image)
+
+
+def body_shadow(scene: Scene, light: Light) -> ShadowMap:
+    """Shadows on the whole of a standing body."""
+    return ShadowMap(scene, light, scene.joints[1], 1.35)
 
 
 def _truth(person, scene: Scene, camera: Camera, places, radiance, cover, image) -> Frame:
@@ -260,9 +276,16 @@ def _shrink(values: np.ndarray) -> np.ndarray:
     return cv2.resize(values, size, interpolation=cv2.INTER_AREA).reshape(size[1], size[0], channels)
 
 
-def _develop(radiance: np.ndarray, light: Light, seed: int) -> np.ndarray:
-    """Exposure, tone curve, a lens's slight blur, sRGB, sensor noise, 8 bits."""
-    curve = 1 - np.exp(-1.55 * light.exposure * radiance)
+def _develop(radiance: np.ndarray, light: Light, seed: int, cover: np.ndarray | None = None) -> np.ndarray:
+    """Exposure, tone curve, a lens's slight blur, sRGB, sensor noise, 8 bits; white where `cover` (H, W, 1) is open.
+
+    With `cover` the radiance is that of the person alone. White is laid behind developed values: light of a wall bright
+    enough to develop to white would outshine the person's edge.
+    """
+    share = 1.0 if cover is None else np.maximum(cover, 1e-6)
+    curve = share * (1 - np.exp(-1.55 * light.exposure * radiance / share))
+    if cover is not None:
+        curve = curve + (1 - cover)
     soft = cv2.GaussianBlur(curve, (0, 0), 0.42)
     encoded = linear_to_srgb(soft)
     encoded += np.float32(light.noise) * np.random.default_rng([seed, 3]).standard_normal(encoded.shape, np.float32)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +26,20 @@ class Logs:
     def __init__(self, run: Run, update: int, history: dict[str, list[float]]):
         self.run, self.history = run, history
         self.jsonl = run.folder / "log.jsonl"
+        self.started = time.monotonic()
         self._forget_after(update)
         self.steps = SummaryWriter(str(run.folder / "metrics"), purge_step=update + 1)
         self.epochs = SummaryWriter(str(run.folder / "tensorboard_paper"), purge_step=update + 1)
 
     def step(self, epoch: int, update: int, values: dict[str, float], rates: dict[str, float], pace: float) -> None:
-        """Scalars of one step; `pace` is steps a second."""
+        """Scalars of one step; `pace` is steps a second, the line's `wall` seconds since this start."""
         for name, value in values.items():
             self.steps.add_scalar(f"losses/{name}", value, update)
         for name, rate in rates.items():
             self.steps.add_scalar(f"lrs/{name}", rate, update)
         self.steps.add_scalar("timing/steps_per_second", pace, update)
-        self._append({"kind": "step", "epoch": epoch, "update": update, **values, "lr": rates, "pace": round(pace, 3)})
+        line = {"kind": "step", "epoch": epoch, "update": update, **values, "lr": rates, "pace": round(pace, 3)}
+        self._append(line | {"wall": round(time.monotonic() - self.started, 1)})
 
     def validation(self, epoch: int, update: int, values: dict[str, float]) -> None:
         """Measures of one validation."""

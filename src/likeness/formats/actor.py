@@ -7,6 +7,7 @@ unlike elsewhere in the toolkit there is no half-pixel offset, and published wei
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from likeness.geometry.body import BodyModel, Pose
 INTRINSIC_FOLDERS = ("intrinsic", "intrinisc", "intrinsics")
 INTRINSIC_FILES = ("intrinsic.txt", "intrinsics.txt")
 PICTURES = ("*.png", "*.jpg", "*.jpeg")
+BODY_FILES = ("canonical.obj", "uvmapping.obj", "skinning_weight.txt", "transform_tpose.json")
 
 
 @dataclass(frozen=True)
@@ -44,32 +46,49 @@ class ActorFrame:
     """In the order of the cameras."""
 
 
-def read_body(folder: Path, tpose: bool = True) -> BodyModel:
-    """Read mesh, uv, weights and, with `tpose`, the canonical pose where `transform_tpose.json` is there.
+@dataclass(frozen=True)
+class BodyFiles:
+    """Where a body's files lie; None is the usual name in the actor's folder."""
+
+    mesh: Path | None = None
+    """canonical.obj."""
+    texuv: Path | None = None
+    """uvmapping.obj."""
+    weights: Path | None = None
+    """skinning_weight.txt."""
+    tpose: Path | None = None
+    """transform_tpose.json."""
+
+
+def read_body(folder: Path, tpose: bool = True, files: BodyFiles = BodyFiles()) -> BodyModel:
+    """Read mesh, uv, weights and, with `tpose`, the canonical pose where its file is there.
 
     Raises:
         UserError: a file is absent, or their lengths do not fit each other.
     """
-    vertices, faces = read_obj(folder / "canonical.obj", "canonical.obj")
-    uv, uv_faces = read_uv(folder / "uvmapping.obj")
+    mesh, texuv = files.mesh or folder / "canonical.obj", files.texuv or folder / "uvmapping.obj"
+    table, tpose_file = files.weights or folder / "skinning_weight.txt", files.tpose or folder / "transform_tpose.json"
+    vertices, faces = read_obj(mesh)
+    uv, uv_faces = read_uv(texuv)
     if len(uv_faces) != len(faces):
         raise UserError(
-            f"has {len(uv_faces)} faces, canonical.obj has {len(faces)}: face k of one must be face k of the other",
-            path=folder / "uvmapping.obj",
+            f"has {len(uv_faces)} faces, {mesh.name} has {len(faces)}: face k of one must be face k of the other",
+            path=texuv,
         )
-    path = folder / "skinning_weight.txt"
-    weights = _numbers(path)
+    weights = _numbers(table)
     if weights.ndim != 2 or len(weights) != len(vertices):
-        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=path)
+        raise UserError(f"has {len(weights)} rows, expected one for each of {len(vertices)} vertices", path=table)
     canonical = None
-    if tpose and (folder / "transform_tpose.json").is_file():
-        canonical = _bones(_json(folder / "transform_tpose.json"), folder / "transform_tpose.json")
+    if tpose and (files.tpose is not None or tpose_file.is_file()):
+        canonical = read_canonical_bones(tpose_file)
         if len(canonical) != weights.shape[1]:
-            raise UserError(
-                f"has {len(canonical)} joints, skinning_weight.txt has {weights.shape[1]}",
-                path=folder / "transform_tpose.json",
-            )
+            raise UserError(f"has {len(canonical)} joints, {table.name} has {weights.shape[1]}", path=tpose_file)
     return BodyModel(vertices, faces, uv[uv_faces], torch.from_numpy(weights).float(), canonical)
+
+
+def read_canonical_bones(path: Path) -> Tensor:
+    """(J, 4, 4) from the rest pose to the canonical one, of a `transform_tpose.json`."""
+    return _bones(_json(path), path)
 
 
 def write_body(folder: Path, model: BodyModel, uv: Tensor, uv_faces: Tensor) -> None:
@@ -161,6 +180,29 @@ def write_cameras(folder: Path, cameras: list[ActorCamera]) -> None:
             write_text(folder / name / f"{index:04d}.txt", text)
 
 
+def read_camera_poses(path: Path) -> Tensor:
+    """Read (N, 4, 4) camera-to-world poses of a camera path.
+
+    `path` is a text file of one pose a line (16 or 12 numbers), or a folder of one 4 x 4 or 3 x 4 file each, sorted by
+    name; a folder called `extrinsic` holds world-to-camera matrices, any other camera-to-world.
+
+    Raises:
+        UserError: absent, empty, or a matrix that is not rigid.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.txt"))
+        if not files:
+            raise UserError("holds no camera: expected one .txt a pose", path=path)
+        matrices = torch.stack([_rigid(file) for file in files])
+        return torch.linalg.inv(matrices) if path.name == "extrinsic" else matrices
+    rows = _numbers(path)
+    if rows.ndim != 2 or rows.shape[1] not in (12, 16):
+        raise UserError(
+            f"has rows of {rows.shape[-1]} numbers, expected 16: one camera-to-world pose a line", path=path
+        )
+    return torch.stack([_as_rigid(row, path) for row in rows])
+
+
 def read_intrinsics(path: Path) -> Tensor:
     """Read (3, 3) intrinsics from a 3x3, 4x4 or 1x16 matrix, or from one line `f cx cy _`."""
     values = _numbers(path).reshape(-1)
@@ -175,8 +217,10 @@ def read_intrinsics(path: Path) -> Tensor:
     return torch.from_numpy(matrix).float()
 
 
-def read_frames(folder: Path) -> list[ActorFrame]:
+def read_frames(folder: Path, maps: bool = True) -> list[ActorFrame]:
     """Pair transforms, textures, normals and pictures: by position, and by the transform's stem for pictures.
+
+    Without `maps` textures and normals are left out, whose writing may not be finished.
 
     Raises:
         UserError: no transforms, or fewer textures than transforms.
@@ -186,7 +230,8 @@ def read_frames(folder: Path) -> list[ActorFrame]:
         raise UserError("holds no transform/*.json", path=folder)
     columns: dict[str, list[Path | None]] = {}
     for name in ("tex", "normal"):
-        files: list[Path | None] = [*sorted(path for kind in PICTURES for path in (folder / name).glob(kind))]
+        kinds = PICTURES if maps else ()
+        files: list[Path | None] = [*sorted(path for kind in kinds for path in (folder / name).glob(kind))]
         if files and len(files) < len(transforms):
             raise UserError(f"holds {len(files)} pictures for {len(transforms)} transforms", path=folder / name)
         columns[name] = files or [None] * len(transforms)
@@ -197,7 +242,34 @@ def read_frames(folder: Path) -> list[ActorFrame]:
     return frames
 
 
-def read_obj(path: Path, name: str) -> tuple[Tensor, Tensor]:
+def read_skeleton(folder: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Bone names and parents (-1 for a root) of `skeleton.json`, an addition to the published layout.
+
+    Raises:
+        UserError: absent, without these entries, or a parent does not come before its child.
+    """
+    path = folder / "skeleton.json"
+    if not path.is_file():
+        raise UserError(
+            'is absent: it names the bones, as {"bones": ["pelvis", ...], "parents": [-1, ...]}, in the order of '
+            "skinning_weight.txt",
+            path=path,
+        )
+    document = _json(path)
+    names, parents = (document.get(key) for key in ("bones", "parents"))
+    if not isinstance(names, list) or not isinstance(parents, list) or len(names) != len(parents):
+        raise UserError("needs `bones` and `parents`, lists of one length", path=path)
+    if not all(isinstance(parent, int) and -1 <= parent < child for child, parent in enumerate(parents)):
+        raise UserError("has a bone whose parent does not come before it", path=path)
+    return tuple(str(name) for name in names), tuple(parents)
+
+
+def write_skeleton(folder: Path, names: Sequence[str], parents: Sequence[int]) -> None:
+    """Write `skeleton.json`."""
+    write_text(folder / "skeleton.json", json.dumps({"bones": list(names), "parents": list(parents)}))
+
+
+def read_obj(path: Path) -> tuple[Tensor, Tensor]:
     """Vertices (V, 3) and triangles (F, 3) of an OBJ file."""
     vertices, faces = [], []
     for line in _lines(path):
@@ -260,6 +332,10 @@ def _rigid(path: Path) -> Tensor:
     values = _numbers(path).reshape(-1)
     if values.size not in (12, 16):
         raise UserError(f"has {values.size} numbers, expected a 3x4 or 4x4 matrix", path=path)
+    return _as_rigid(values, path)
+
+
+def _as_rigid(values: np.ndarray, path: Path) -> Tensor:
     matrix = np.eye(4)
     matrix[:3] = values[:12].reshape(3, 4)
     rotation = matrix[:3, :3]

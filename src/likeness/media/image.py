@@ -63,7 +63,7 @@ def write_image(
     """Write a picture atomically; the suffix (.png, .jpg, .webp) chooses the format.
 
     Args:
-        image: (3, H, W) or (1, H, W) float in [0, 1] (clipped), or uint8 (H, W, 3) or (H, W).
+        image: (3, H, W) or (1, H, W) float in [0, 1] (clipped), or uint8 (H, W, 3), (H, W), or with alpha (H, W, 4).
         synthetic: whether the picture was computed; then the file says so (PNG text, JPEG comment, XMP). A crop of a
             real photograph is not synthetic.
         quality: of JPEG and WebP, 1 to 100.

@@ -69,27 +69,28 @@ def probe(path: str | Path) -> VideoInfo:
     return VideoInfo(first.image.shape[:2], rate, frames, duration or frames / float(rate), has_audio)
 
 
-def read_frames(path: str | Path, step: int = 1) -> Iterator[Frame]:
-    """Yield frames number 0, `step`, 2 `step`, ... of a video, one in memory at a time.
+def read_frames(path: str | Path, step: int = 1, start: int = 0) -> Iterator[Frame]:
+    """Yield frames number `start`, `start` + `step`, ... of a video, one in memory at a time.
 
     Args:
         path: a file, or `webcam:N` for the N-th camera of this machine (endless).
         step: frames between are decoded but not converted.
+        start: the same holds for frames before this one.
 
     Raises:
         UserError: missing, empty or damaged file, or one without pictures, at the moment this is found.
     """
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
-        start: float | None = None
+        origin: float | None = None
         index = 0
         rate = float(stream.average_rate or stream.guessed_rate or 25)
         try:
             for frame in container.decode(stream):
                 time = frame.time if frame.time is not None else index / rate
-                start = time if start is None else start
-                if index % step == 0:
-                    yield Frame(_upright(frame, stream), index, time - start)
+                origin = time if origin is None else origin
+                if index >= start and (index - start) % step == 0:
+                    yield Frame(_upright(frame, stream), index, time - origin)
                 index += 1
         except FFmpegError as error:
             raise UserError(f"damaged after {index} frames ({error.strerror}): copy it again", path=path) from error

@@ -4,8 +4,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
-from likeness.render.ball_kernels import bound
-from likeness.render.kernels import as_array, launch
+from likeness.render.ball_kernels import bound, enclose
+from likeness.render.kernels import as_array, in_torch_order, launch
 
 
 def ball_bounds(origin: Tensor, directions: Tensor, centres: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -21,9 +21,17 @@ def ball_bounds(origin: Tensor, directions: Tensor, centres: Tensor, radius: flo
         near (N,), far (N,), hit (N,) bool; near and far are 0 where nothing is hit.
     """
     directions = directions.detach().float().contiguous()
-    near, far = (directions.new_empty(len(directions)) for _ in range(2))
+    near, far = (directions.new_zeros(len(directions)) for _ in range(2))
+    if not len(directions) or not len(centres):
+        return near, far, torch.zeros_like(near, dtype=torch.bool)
     offsets = (centres.detach().float() - origin).contiguous()
-    arguments = [as_array(offsets, wp.vec3), as_array(directions, wp.vec3), float(radius) ** 2]
+    lower, upper = (torch.empty_like(offsets) for _ in range(2))
+    corners = [as_array(each, wp.vec3) for each in (lower, upper)]
+    launch(enclose, len(offsets), [as_array(offsets, wp.vec3), float(radius), *corners], offsets.device)
+    with in_torch_order(offsets.device):
+        tree = wp.Bvh(wp.from_torch(lower, dtype=wp.vec3), wp.from_torch(upper, dtype=wp.vec3))  # type: ignore[arg-type]
+    reach = float(offsets.norm(dim=-1).max()) + 2 * float(radius)
+    arguments = [tree.id, as_array(offsets, wp.vec3), as_array(directions, wp.vec3), float(radius) ** 2, reach]
     arguments += [as_array(near, wp.float32), as_array(far, wp.float32)]
     launch(bound, len(directions), arguments, directions.device)
     hit = far > -1.0e29

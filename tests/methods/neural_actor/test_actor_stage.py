@@ -2,18 +2,21 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
 from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor
 from likeness.engine import train
 from likeness.errors import UserError
+from likeness.media.image import read_image
 from likeness.methods.neural_actor.config import PRESETS, RendererConfig, parse_views
-from likeness.methods.neural_actor.data import ActorFolder, TrainingFrames, over_background
+from likeness.methods.neural_actor.data import ActorFolder, TrainingFrames, over_background, read_rgba
 from likeness.methods.neural_actor.encodings import parse_inputs
 from likeness.methods.neural_actor.losses import alpha_loss, learning_rate_factor
 from likeness.methods.neural_actor.method import RendererStage
 from likeness.methods.neural_actor.networks.actor import DENSITY_INPUTS, TEXTURE_INPUTS
+from likeness.methods.neural_actor.renderer import Rendered
 
 
 def test_NA12_schedule_starts_at_zero_and_decays():
@@ -58,13 +61,12 @@ def test_alpha_loss_is_least_where_rays_see_all_or_nothing():
 
 
 def test_pictures_are_laid_over_the_background():
-    import numpy as np
-
     picture = np.zeros((2, 2, 4), np.float32)
     picture[0, 0] = (0.5, 0.25, 0, 1)
     picture[0, 1] = (1, 1, 1, 1)
-    colors = over_background(picture, (2, 2), np.ones(3, np.float32))
+    colors, alpha = over_background(picture, (2, 2), np.ones(3, np.float32))
     assert np.allclose(colors[0], (0, -0.5, -1)) and np.allclose(colors[1:], 1)
+    assert alpha.tolist() == [1, 0, 0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,51 @@ def test_frames_and_views_depend_on_seed_epoch_and_position_alone(studio):
         assert {view for _, view in seen[start : start + 3]} == {0, 1, 2}
     for start in range(0, 12, 2):
         assert {frame for frame, _ in seen[start : start + 2]} == {0, 1}
+
+
+class Recorded:
+    """Stands in for the engine's context: keeps the losses."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.terms = {}
+
+    def generator(self, name):
+        return torch.Generator().manual_seed(len(name))
+
+    def log(self, name, value):
+        pass
+
+    def update(self, name, terms):
+        self.terms = terms
+
+
+@pytest.mark.parametrize(("random", "least", "most"), [(False, 0.0, 1e-6), (True, 3.5, 4.5)])
+def test_proof_white_fog_around_the_actor_costs_over_random_backgrounds_alone(
+    studio, tmp_path, monkeypatch, random, least, most
+):
+    stage = RendererStage(tiny(studio, tmp_path, random_background=random))
+    batch = stage.folder.batch(0, [1])
+    empty = dataclasses.replace(batch, target=torch.ones_like(batch.target), alpha=torch.zeros_like(batch.alpha))
+
+    def fog(body, texture_map, origin, directions, bounds, generator=None):
+        count = len(directions)
+        return Rendered(torch.ones(count, 3), torch.full((count,), 3.0), torch.zeros(count), None, None)
+
+    monkeypatch.setattr(stage, "render_pixels", fog)
+    ctx = Recorded()
+    stage.step(empty, ctx)
+    assert least <= float(ctx.terms["color"]) <= most
+
+
+def test_proof_the_studios_pictures_carry_alpha_and_are_the_same_over_white(studio):
+    frame = ActorFolder(studio, (64, 64), (1.0, 1.0, 1.0)).frames[0]
+    rgba = read_rgba(frame.pictures[0])
+    assert 0 < rgba[..., 3].mean() < 0.5 and ((rgba[..., 3] > 0.2) & (rgba[..., 3] < 0.8)).any()
+    over, _ = over_background(rgba, (64, 64), np.ones(3, np.float32))
+    plain = read_image(frame.pictures[0]).permute(1, 2, 0).reshape(-1, 3).numpy()
+    assert np.abs((over + 1) / 2 - plain).max() < 0.01
 
 
 def test_views_that_are_not_there_are_named(studio):

@@ -9,11 +9,14 @@ import torch
 
 from likeness.engine import train
 from likeness.errors import UserError
-from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, read_pairs
+from likeness.media.image import read_image
+from likeness.media.video import count_frames
+from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, crop_picture, read_pairs
 from likeness.methods.neural_actor.vid2vid.config import TextureConfig
 from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig
 from likeness.methods.neural_actor.vid2vid.generator import GeneratorConfig
-from likeness.methods.neural_actor.vid2vid.method import TextureStage, refresh_average
+from likeness.methods.neural_actor.vid2vid.infer import InferConfig, infer, label_and_image_files, load_generator
+from likeness.methods.neural_actor.vid2vid.method import TextureStage, predict, refresh_average
 
 GENERATOR = GeneratorConfig(size=256, filters=2, max_filters=4, latent=4, flow_filters=2, flow_blocks=1)
 JUDGES = DiscriminatorConfig(image_filters=2, image_layers=2, temporal_filters=2, temporal_layers=1, max_filters=4)
@@ -128,3 +131,37 @@ def test_NA20_resumes_on_the_same_bits(maps, tmp_path):
             torch.load(run.checkpoints.path(run.checkpoints.find(), name), weights_only=True) for run in runs
         )
         assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_NA20_inference_writes_pictures_and_a_video_and_compares(maps, tmp_path):
+    settings = config(maps, tmp_path, epochs=1, max_updates=1, clip_first=2, visuals_every=0, validate_every=0)
+    run = train(TextureStage, settings, method="neural_actor", stage="texture", argv=[])
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for link, folder in (("images", "tex"), ("seg_maps", "normal")):
+        (linked / link).symlink_to(maps / folder)
+    for data in (maps, linked):
+        scores = infer(InferConfig(run=run.folder, data=data, out=tmp_path / "out"))
+        assert scores.keys() == {"psnr"}
+        assert [path.name for path in sorted((tmp_path / "out").glob("*.png"))] == [f"{k:06d}.png" for k in range(5)]
+        assert count_frames(tmp_path / "out" / "textures.mp4") == 5
+    pictures = [read_image(path) for path in sorted((tmp_path / "out").glob("*.png"))]
+    generator = load_generator(run.folder)
+    labels = torch.stack([crop_picture(read_image(path), 256, 256, np.zeros(2)) for path in read_labels(maps)])[None]
+    fakes = []
+    with torch.no_grad():
+        for _ in range(5):  # the whole history, as in training
+            fakes.append(predict(generator, labels, fakes).image)
+    for fake, picture in zip(fakes, pictures):
+        torch.testing.assert_close((fake[0] + 1) / 2, picture, atol=0.6 / 255, rtol=0)
+
+
+def read_labels(folder):
+    return [label for label, _ in read_pairs(folder)]
+
+
+def test_NA20_inference_names_what_is_wrong(maps, tmp_path):
+    with pytest.raises(UserError, match="is not a run"):
+        load_generator(tmp_path)
+    with pytest.raises(UserError, match="holds no normal maps"):
+        label_and_image_files(tmp_path)

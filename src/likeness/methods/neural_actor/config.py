@@ -1,13 +1,14 @@
 """Configuration of the neural renderer's stage, and its presets."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
+from likeness.formats.actor import BodyFiles
 from likeness.methods.neural_actor.networks.actor import NetworkConfig
+from likeness.methods.neural_actor.rays import PixelSampling
 from likeness.methods.neural_actor.renderer import RenderConfig
 
 
@@ -23,6 +24,10 @@ class RendererConfig(EngineConfig):
     """Cameras to validate on."""
     view_resolution: tuple[int, int] = (1024, 1024)
     """Height and width at which pictures are loaded."""
+    valid_view_resolution: tuple[int, int] | None = None
+    """The same for validation; None takes `view_resolution`."""
+    body: BodyFiles = field(default_factory=BodyFiles)
+    """Where the body's files lie when not under their usual names in `data`."""
     start_end: tuple[int, int] | None = None
     """Half-open range of frames; None takes all."""
     subsample_train: int = 1
@@ -43,14 +48,35 @@ class RendererConfig(EngineConfig):
     """See `decay_steps`."""
     warmup_updates: int = 1
     """Updates over which the learning rate rises from 0; with 1 the first update changes nothing, as published."""
+    adam_betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's averaging of gradients and of their squares."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0 leaves it, as published."""
     color_weight: float = 1.0
     """Weight of the colour loss."""
     l1: bool = False
     """Absolute instead of squared colour differences."""
+    random_background: bool = False
+    """Compare over a random colour behind each ray: over one plain colour, fog of this colour around the actor costs
+    nothing. Pictures need alpha, or exactly the background's colour around the actor."""
     alpha_weight: float = 0.0
     """Weight of the loss that pushes rays to see all or nothing; the published code names 0.01 but never applies it."""
     sampling_on_mask: float = 1.0
     """Share of the rays drawn among those near the body; the rest is drawn anywhere."""
+    uniform_sampling: bool = False
+    """Draw pixels from the whole picture alike; `sampling_on_mask` then says nothing."""
+    sampling_at_reader: bool = False
+    """Draw pixels by the photographs' masks instead of the body's bounds."""
+    sampling_at_center: float = 1.0
+    """Draw only from the central part of the picture, this share of its height and width."""
+    sampling_on_bbox: bool = False
+    """Draw from the box around the wanted pixels."""
+    sampling_patch_size: int = 1
+    """Draw square patches of so many pixels a side."""
+    sampling_skipping_size: int = 1
+    """Pixels from one of a patch to its next."""
+    hierarchical_loss: bool = False
+    """With a second field, also compare what the first one sees."""
     texture_encoder_weights: Path | None = None
     """ImageNet weights of the ResNet34 trunk (torchvision's keys); without them it starts at random."""
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -61,6 +87,22 @@ class RendererConfig(EngineConfig):
     def __post_init__(self) -> None:
         parse_views(self.train_views, "train_views")
         parse_views(self.valid_views, "valid_views")
+        if bool(self.render.fine_samples) != self.network.fine_field:
+            raise UserError(
+                f"--render.fine-samples {self.render.fine_samples} and --network.fine-field {self.network.fine_field} "
+                "do not go together: give both or neither"
+            )
+
+    @property
+    def pixel_sampling(self) -> PixelSampling:
+        """How a step draws its pixels."""
+        return PixelSampling(
+            0.0 if self.uniform_sampling else self.sampling_on_mask,
+            self.sampling_at_center,
+            self.sampling_on_bbox,
+            self.sampling_patch_size,
+            self.sampling_skipping_size,
+        )
 
 
 def parse_views(text: str, name: str) -> list[int]:
@@ -79,7 +121,7 @@ def parse_views(text: str, name: str) -> list[int]:
     return numbers
 
 
-PRESETS: Mapping[str, RendererConfig] = {
+PRESETS: dict[str, RendererConfig] = {
     "paper": RendererConfig(
         seed=2,
         epochs=60,
@@ -103,6 +145,7 @@ PRESETS: Mapping[str, RendererConfig] = {
         pixel_per_view=256,
         lr=1e-3,
         decay_steps=1500,
+        random_background=True,
         network=NetworkConfig(
             width=64,
             density_width=32,
@@ -114,4 +157,11 @@ PRESETS: Mapping[str, RendererConfig] = {
         render=RenderConfig(fixed_num_samples=31, chunk_size=64),
     ),
 }
-"""The published flags, and a small one for minutes on a CPU."""
+"""The published flags (arch `joint_nerf_coarse`), a small one for minutes on a CPU, and arch `joint_nerf`."""
+
+PRESETS["joint_nerf"] = replace(
+    PRESETS["paper"],
+    network=NetworkConfig(fine_field=True),
+    render=RenderConfig(fixed_num_samples=40, fine_samples=120, chunk_size=256),
+    hierarchical_loss=True,
+)

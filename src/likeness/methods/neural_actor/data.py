@@ -32,9 +32,13 @@ class ActorBatch:
     """(V, P, 3) unit length."""
     target: Tensor = sample()
     """(V, P, 3) colours in [-1, 1] over the background."""
+    alpha: Tensor = sample()
+    """(V, P) how much of the pixel the actor covers, in [0, 1]."""
     pose: Pose = shared()
     texture: Tensor = shared()
     """(1, 3, Ht, Wt) in [0, 1]."""
+    size: Tensor = shared()
+    """(2,) height and width of the pictures as loaded."""
 
 
 class ActorFolder:
@@ -66,7 +70,8 @@ class ActorFolder:
     def batch(self, frame_index: int, views: Sequence[int]) -> ActorBatch:
         """All pixels of `views` of one frame."""
         frame = self.frames[frame_index]
-        origins, directions, targets = zip(*(self._view(frame.pictures[view], self.cameras[view]) for view in views))
+        seen = (self._view(frame.pictures[view], self.cameras[view]) for view in views)
+        origins, directions, targets, alphas = zip(*seen)
         assert frame.texture is not None
         return ActorBatch(
             frame=torch.full((len(views),), frame_index),
@@ -74,16 +79,19 @@ class ActorFolder:
             origins=torch.stack(origins),
             directions=torch.stack(directions),
             target=torch.stack(targets),
+            alpha=torch.stack(alphas),
             pose=read_transform(frame.transform),
             texture=read_image(frame.texture).unsqueeze(0),
+            size=torch.tensor(self.resolution),
         )
 
-    def _view(self, path: Path, camera: ActorCamera) -> tuple[Tensor, Tensor, Tensor]:
+    def _view(self, path: Path, camera: ActorCamera) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         picture = read_rgba(path)
         height, width = self.resolution
         grid = pixel_grid(height, width, picture.shape[:2])
         origin, directions = camera_rays(camera.intrinsics, camera.camera_to_world, grid)
-        return origin, directions, torch.from_numpy(over_background(picture, self.resolution, self.background))
+        color, alpha = over_background(picture, self.resolution, self.background)
+        return origin, directions, torch.from_numpy(color), torch.from_numpy(alpha)
 
 
 def read_rgba(path: Path) -> np.ndarray:
@@ -95,8 +103,10 @@ def read_rgba(path: Path) -> np.ndarray:
         raise UserError(f"is no whole picture: {error}", path=path) from error
 
 
-def over_background(picture: np.ndarray, size: tuple[int, int], background: np.ndarray) -> np.ndarray:
-    """(H W, 3) colours in [-1, 1] of an RGBA picture (h, w, 4) in [0, 1], resized by area to `size`.
+def over_background(
+    picture: np.ndarray, size: tuple[int, int], background: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (H W, 3) in [-1, 1] and alpha (H W,) of an RGBA picture (h, w, 4) in [0, 1], resized by area to `size`.
 
     Alpha is 0 where the colour equals the background exactly.
     """
@@ -104,7 +114,8 @@ def over_background(picture: np.ndarray, size: tuple[int, int], background: np.n
         picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
     color = picture[..., :3] * 2 - 1
     alpha = picture[..., 3:] * ~(color == background).all(-1, keepdims=True)
-    return (color * alpha + background * (1 - alpha)).reshape(-1, 3).astype(np.float32)
+    over = color * alpha + background * (1 - alpha)
+    return over.reshape(-1, 3).astype(np.float32), alpha.reshape(-1).astype(np.float32)
 
 
 class TrainingFrames(Batches[ActorBatch]):

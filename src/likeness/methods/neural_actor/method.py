@@ -1,5 +1,8 @@
 """The neural renderer as a stage of the engine."""
 
+import math
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -7,11 +10,23 @@ from likeness.engine import Context, OptimizerSpec, Stage, UpdateSpec, load_tens
 from likeness.errors import UserError
 from likeness.formats.actor import read_body
 from likeness.methods.neural_actor import rays
+from likeness.methods.neural_actor.avatar import View
 from likeness.methods.neural_actor.config import RendererConfig, parse_views
 from likeness.methods.neural_actor.data import ActorBatch, ActorFolder, TrainingFrames, ValidationFrames
 from likeness.methods.neural_actor.losses import alpha_loss, color_loss, learning_rate_factor
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, PosedBody
-from likeness.methods.neural_actor.renderer import Noise, RayBounds, Rendered, bound_rays, exact_search, render
+from likeness.methods.neural_actor.pictures import depth_picture, mesh_picture, normal_picture
+from likeness.methods.neural_actor.renderer import (
+    Noise,
+    RayBounds,
+    RenderConfig,
+    Rendered,
+    bound_rays,
+    exact_search,
+    render,
+)
+from likeness.methods.neural_actor.texture_maps import FeatureMaps
+from likeness.methods.neural_actor.viewpoints import Viewpoint
 from likeness.metrics.psnr import psnr
 from likeness.metrics.ssim import ssim
 
@@ -24,7 +39,12 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
     def __init__(self, config: RendererConfig):
         super().__init__(config)
         self.folder = ActorFolder(config.data, config.view_resolution, config.network.background)
-        self.networks = {"renderer": ActorNetwork(read_body(config.data, config.new_tpose), config.network)}
+        self.valid_folder = ActorFolder(
+            config.data, config.valid_view_resolution or config.view_resolution, config.network.background
+        )
+        self.networks = {
+            "renderer": ActorNetwork(read_body(config.data, config.new_tpose, config.body), config.network)
+        }
 
     @property
     def renderer(self) -> ActorNetwork:
@@ -37,7 +57,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         config = self.config
         return {
             "renderer": OptimizerSpec(
-                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr),
+                factory=lambda parameters: torch.optim.Adam(parameters, lr=config.lr, betas=config.adam_betas),
                 networks=("renderer",),
                 schedule=lambda n: learning_rate_factor(
                     n, config.warmup_updates, config.decay_steps, config.decay_rate
@@ -46,8 +66,10 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         }
 
     def updates(self) -> dict[str, UpdateSpec]:
-        weights = {"color": self.config.color_weight, "alpha": self.config.alpha_weight}
-        return {"renderer": UpdateSpec(("renderer",), weights=weights)}
+        config = self.config
+        weights = {"color": config.color_weight, "coarse": config.color_weight, "alpha": config.alpha_weight}
+        # An infinite limit changes no gradient but has its norm logged.
+        return {"renderer": UpdateSpec(("renderer",), weights=weights, clip_norm=config.clip_norm or math.inf)}
 
     def frames(self, every: int) -> list[int]:
         """Frames of the configured range, every so many."""
@@ -73,7 +95,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
                 world=world,
             )
         views = parse_views(config.valid_views, "valid_views")
-        return ValidationFrames(self.folder, self.frames(config.subsample_valid), views, rank, world)
+        return ValidationFrames(self.valid_folder, self.frames(config.subsample_valid), views, rank, world)
 
     def initialise(self, ctx: Context) -> None:
         encoder = self.renderer.encoder.texture_encoder
@@ -93,7 +115,7 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         network, config = self.renderer, self.config
         body = network.pose_body(batch.pose)
         texture_map = network.encoder.texture_map(batch.texture)
-        colors, targets, missed = [], [], []
+        colors, coarse, targets, plain, missed = [], [], [], [], []
         for index in range(len(batch.view)):
             origin, directions = batch.origins[index], batch.directions[index]
             bounds = bound_rays(body, origin, directions, config.render.min_dis_eps)
@@ -102,20 +124,37 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
                 return
             generator = ctx.generator(f"rays{index}")
             uniform = torch.rand(len(directions), generator=generator, device=ctx.device)
-            chosen = rays.choose_pixels(bounds.hit, config.pixel_per_view, uniform, config.sampling_on_mask)
-            seen = self.render_pixels(body, texture_map, origin, directions[chosen], _at(bounds, chosen), generator)
-            colors.append(seen.color)
+            wanted = bounds.hit
+            if config.sampling_at_reader:
+                wanted = (batch.target[index] != network.field.background).any(-1)
+            height, width = batch.size.tolist()
+            chosen = rays.choose_pixels(wanted, config.pixel_per_view, uniform, (height, width), config.pixel_sampling)
+            seen = self.render_pixels(body, texture_map, origin, directions[chosen], bounds.at(chosen), generator)
+            target, color = batch.target[index, chosen], seen.color
+            if config.random_background:
+                shape = (len(chosen), 3)
+                drawn = 2 * torch.rand(shape, generator=ctx.generator(f"background{index}"), device=ctx.device) - 1
+                change = drawn - network.field.background
+                color = color + seen.missed.unsqueeze(-1) * change
+                target = target + (1 - batch.alpha[index, chosen]).unsqueeze(-1) * change
+            colors.append(color)
             missed.append(seen.missed)
-            targets.append(batch.target[index, chosen])
+            if seen.coarse_color is not None:
+                coarse.append(seen.coarse_color)
+            targets.append(target)
+            plain.append(batch.target[index, chosen])
         terms = {"color": color_loss(torch.cat(colors), torch.cat(targets), config.l1)}
+        if coarse and config.hierarchical_loss:
+            terms["coarse"] = color_loss(torch.cat(coarse), torch.cat(plain), config.l1)
         if config.alpha_weight > 0:
             terms["alpha"] = alpha_loss(torch.cat(missed))
+        ctx.log("loss", sum(self.updates()["renderer"].weights[name] * term.detach() for name, term in terms.items()))
         ctx.update("renderer", terms)
 
     def render_pixels(
         self,
         body: PosedBody,
-        texture_map: Tensor,
+        texture_map: FeatureMaps,
         origin: Tensor,
         directions: Tensor,
         bounds: RayBounds,
@@ -125,25 +164,22 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         config = self.config.render
         noise = Noise()
         if generator is not None:
-            shape = (len(directions), config.fixed_num_samples)
-            depth = torch.rand(shape, generator=generator, device=directions.device)
-            density = torch.randn(len(directions), shape[1] + 1, generator=generator, device=directions.device)
-            noise = Noise(depth, density if config.discrete_regularization else None)
+            noise = draw_noise(len(directions), config, generator)
         search = exact_search(self.renderer, body)
         return render(self.renderer, body, texture_map, origin, directions, bounds, config, search, noise)
 
+    def view(self, batch: ActorBatch, body: PosedBody) -> View:
+        """What the batch's first camera sees of the actor, all pixels."""
+        origin, directions = batch.origins[0], batch.directions[0]
+        texture_map = self.renderer.encoder.texture_map(batch.texture)
+        bounds = bound_rays(body, origin, directions, self.config.render.min_dis_eps)
+        seen = self.render_pixels(body, texture_map, origin, directions, bounds)
+        height, width = batch.size.tolist()
+        return View((height, width), origin, directions, seen, int(bounds.hit.sum()))
+
     def picture(self, batch: ActorBatch) -> tuple[Tensor, Tensor]:
         """Rendered and true picture (3, H, W) in [0, 1] of the batch's first view."""
-        network = self.renderer
-        body = network.pose_body(batch.pose)
-        texture_map = network.encoder.texture_map(batch.texture)
-        bounds = bound_rays(body, batch.origins[0], batch.directions[0], self.config.render.min_dis_eps)
-        seen = self.render_pixels(body, texture_map, batch.origins[0], batch.directions[0], bounds)
-        shape = (*self.config.view_resolution, 3)
-        ours, truth = (
-            ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (seen.color, batch.target[0])
-        )
-        return ours, truth
+        return _pair(self.view(batch, self.renderer.pose_body(batch.pose)), batch)
 
     def measure(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
         ours, truth = self.picture(batch)
@@ -152,8 +188,33 @@ class RendererStage(Stage[RendererConfig, ActorBatch]):
         return {"loss": loss * self.config.color_weight, "psnr": psnr(*pair)[0].float(), "ssim": ssim(*pair)[0].float()}
 
     def visuals(self, batch: ActorBatch, ctx: Context) -> dict[str, Tensor]:
-        return {"rendered_and_true": torch.cat(self.picture(batch), dim=-1)}
+        body = self.renderer.pose_body(batch.pose)
+        view = self.view(batch, body)
+        viewpoint = Viewpoint(self.folder.cameras[int(batch.view[0])], view.size)
+        return {
+            "rendered_and_true": torch.cat(_pair(view, batch), dim=-1),
+            "depth": depth_picture(view),
+            "normal": normal_picture(view, viewpoint),
+            "voxel": mesh_picture(self.renderer, body, view, batch.texture[0]),
+        }
 
 
-def _at(bounds: RayBounds, index: Tensor) -> RayBounds:
-    return RayBounds(bounds.near[index], bounds.far[index], bounds.hit[index])
+def _pair(view: View, batch: ActorBatch) -> tuple[Tensor, Tensor]:
+    shape = (*view.size, 3)
+    ours, truth = (
+        ((color.view(shape) + 1) / 2).clamp(0, 1).permute(2, 0, 1) for color in (view.seen.color, batch.target[0])
+    )
+    return ours, truth
+
+
+def draw_noise(rays: int, config: RenderConfig, generator: torch.Generator) -> Noise:
+    """Jitter of depths and densities of a training step, in the order: depths, densities, the second field's."""
+    device, samples = generator.device, config.fixed_num_samples + 1
+    depth = torch.rand((rays, config.fixed_num_samples), generator=generator, device=device)
+    density = torch.randn(rays, samples, generator=generator, device=device)
+    noise = Noise(depth, density)
+    if config.fine_samples:
+        fine_depth = torch.rand((rays, config.fine_samples), generator=generator, device=device)
+        fine_density = torch.randn(rays, samples + config.fine_samples, generator=generator, device=device)
+        noise = Noise(depth, density, fine_depth, fine_density)
+    return noise if config.discrete_regularization else replace(noise, density=None, fine_density=None)

@@ -18,6 +18,7 @@ from likeness.engine import load_tensors, load_weights
 from likeness.errors import UserError
 from likeness.geometry.body import BodyModel
 from likeness.methods.neural_actor.networks.actor import ActorNetwork, NetworkConfig
+from likeness.methods.neural_actor.networks.texture_encoder import BLOCKS
 from likeness.methods.neural_actor.vid2vid.blocks import add_spectral_norm, fold_spectral_norm
 from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig, TextureDiscriminator
 from likeness.methods.neural_actor.vid2vid.generator import DEPTH, FIRST_DEPTH, GeneratorConfig, TextureGenerator
@@ -49,25 +50,49 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     return content
 
 
-def load_renderer(path: str | Path, canonical_bones: Tensor | None = None) -> ActorNetwork:
+def load_renderer(path: str | Path, canonical_bones: Tensor | None = None, hierarchical: bool = False) -> ActorNetwork:
     """The published renderer, on the body stored with it.
 
     Args:
         path: `nerf_<name>.pt`.
         canonical_bones: (J, 4, 4) of `transform_tpose.json`; the file names only a path of its author's machine.
+        hierarchical: keep both fields of arch `joint_nerf`; else its second field, where there is one, is the field.
+
+    Raises:
+        UserError: no renderer, or `hierarchical` and there is no second field.
     """
-    content = read_checkpoint(path)
+    return renderer_of(read_checkpoint(path), path, canonical_bones, hierarchical)
+
+
+def renderer_of(
+    content: Mapping[str, Any], path: str | Path, canonical_bones: Tensor | None = None, hierarchical: bool = False
+) -> ActorNetwork:
+    """The renderer in what `read_checkpoint` found at `path`."""
     needed = (*(f"encoder.{name}" for name in BODY), "field.renderer.net.0.net.0.weight")
     state = _tensors(content.get("model"), needed, "renderer", path)
     fine = {key.replace("field_fine.", "field.", 1): v for key, v in state.items() if key.startswith("field_fine.")}
-    state = {key: v for key, v in state.items() if not key.startswith("field_fine.")} | fine
+    if hierarchical and not fine:
+        raise UserError("holds one field only: it is no checkpoint of arch joint_nerf", path=path)
+    if not hierarchical:
+        state = {key: v for key, v in state.items() if not key.startswith("field_fine.")} | fine
     vertices, faces, face_uv, weights = (state[f"encoder.{name}"] for name in BODY)
-    body = BodyModel(vertices, faces, face_uv, weights, canonical_bones)
-    network = ActorNetwork(body, renderer_config(state, vars(content.get("args") or argparse.Namespace())))
+    # Our own checkpoints hold the canonical pose, published ones do not.
+    stored = state.pop("encoder.canonical_bones", None)
+    body = BodyModel(vertices, faces, face_uv, weights, stored if canonical_bones is None else canonical_bones)
+    config = renderer_config(state, recorded_flags(content))
+    network = ActorNetwork(body, replace(config, fine_field=hierarchical))
     # No output depends on the trunk's deepest level unless five are read, so a file may do without it.
-    unused = {key: v for key, v in network.state_dict().items() if ".layer4." in key and key not in state}
+    own = (".layer4.", "encoder.canonical_bones")
+    unused = {
+        key: v for key, v in network.state_dict().items() if any(part in key for part in own) and key not in state
+    }
     load_weights(network, state | unused, path)
     return network.eval()
+
+
+def recorded_flags(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that the renderer was trained with, by their names with underscores; none where none are stored."""
+    return vars(content.get("args") or argparse.Namespace())
 
 
 def renderer_config(state: Mapping[str, Tensor], flags: Mapping[str, Any]) -> NetworkConfig:
@@ -81,11 +106,14 @@ def renderer_config(state: Mapping[str, Tensor], flags: Mapping[str, Any]) -> Ne
         additional_deform=any(key.startswith("encoder.skinning_deform.") for key in state),
     )
     if f"{trunk}conv1.weight" in state:
-        blocks = (_count(state, rf"encoder\.texture_encoder\.model\.layer{level}\.(\d+)\.") for level in range(1, 5))
+        counts = [_count(state, rf"encoder\.texture_encoder\.model\.layer{level}\.(\d+)\.") for level in range(1, 5)]
+        blocks = tuple(count for count in counts if count)
+        # The fourth level is unused and may be left out of a file; a smaller trunk has fewer than three.
+        blocks = (*blocks, BLOCKS[3]) if len(blocks) == 3 else blocks
         config = replace(
             config,
             texture_encoder_width=len(state[f"{trunk}conv1.weight"]),
-            texture_encoder_blocks=tuple(count or full for count, full in zip(blocks, config.texture_encoder_blocks)),
+            texture_encoder_blocks=blocks,
         )
     else:
         config = replace(config, use_texture_encoder=False)
@@ -114,7 +142,11 @@ def load_texture_predictor(path: str | Path, inference: bool = False) -> Publish
         path: `vid2vid_<name>.pt`.
         inference: read the averaged generator only.
     """
-    content = read_checkpoint(path)
+    return texture_predictor_of(read_checkpoint(path), path, inference)
+
+
+def texture_predictor_of(content: Mapping[str, Any], path: str | Path, inference: bool = False) -> PublishedTexture:
+    """The texture predictor in what `read_checkpoint` found at `path`."""
     needed = ("label_embedding.conv_first.layers.conv.bias", "fc.layers.conv.weight")
     everything = _tensors(content.get("net_G"), (), "texture predictor", path)
     averaged, trained = _under(everything, AVERAGED), _under(everything, TRAINED)

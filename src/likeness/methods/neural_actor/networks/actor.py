@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likeness.errors import UserError
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.skinning import apply_transforms, blend_transforms
 from likeness.methods.neural_actor.body import interpolate_corners, surface_point, to_canonical
@@ -13,8 +13,10 @@ from likeness.methods.neural_actor.encodings import InputSpec, parse_inputs
 from likeness.methods.neural_actor.networks.field import Field, Frequencies
 from likeness.methods.neural_actor.networks.mlp import FullyConnected, Mlp
 from likeness.methods.neural_actor.networks.texture_encoder import BLOCKS, TextureEncoder
+from likeness.methods.neural_actor.texture_maps import FeatureMaps
 
-DENSITY_INPUTS = ("pos", "emb", "attnout", "context")
+DENSITY_INPUTS = ("pos", "attnout", "context")
+"""`context` is the pose: the nine numbers of every bone's rotation."""
 TEXTURE_INPUTS = ("feat", "attnout", "texture", "ray", "pos", "normal", "sigma")
 
 
@@ -54,6 +56,8 @@ class NetworkConfig:
     """Colour behind the actor, in [-1, 1]."""
     background_stop_gradient: bool = True
     """Keep that colour fixed."""
+    fine_field: bool = False
+    """A second field of the same kind for the samples that `fine_samples` adds (arch `joint_nerf`)."""
 
 
 class _List(nn.Module):
@@ -83,7 +87,8 @@ class Encoder(nn.Module):
         for name in ("face_uv", "weights", "vertices", "faces"):
             self.register_buffer(name, getattr(model, name))
         self.canonical_bones: Tensor | None
-        self.register_buffer("canonical_bones", model.canonical_bones, persistent=False)
+        # Beside the published keys: a checkpoint is to render without the folder that it was trained on.
+        self.register_buffer("canonical_bones", model.canonical_bones)
         self.texture_encoder = None
         self.texture_channels = 3
         if config.use_texture_encoder:
@@ -101,9 +106,29 @@ class Encoder(nn.Module):
             nn.init.zeros_(last.bias)
             self.skinning_deform = _List([FullyConnected(inputs, config.width), last])
 
-    def texture_map(self, texture: Tensor) -> Tensor:
-        """Features (B, C, H', W') of texture maps (B, 3, H, W) in [0, 1]; row index grows with v."""
-        return texture.flip(-2) if self.texture_encoder is None else self.texture_encoder(texture)
+    def texture_map(self, texture: Tensor) -> FeatureMaps:
+        """Features of a texture map (1, 3, H, W) in [0, 1]; all rays of all its views share them."""
+        return FeatureMaps.of([texture]) if self.texture_encoder is None else self.texture_encoder(texture)
+
+
+def make_field(config: NetworkConfig) -> Field:
+    """The density and colour networks that `config` describes."""
+    return Field(
+        parse_inputs(config.inputs_to_density, DENSITY_INPUTS),
+        parse_inputs(config.inputs_to_texture, TEXTURE_INPUTS),
+        width=config.width,
+        layers=config.feature_layers,
+        skip=config.skip,
+        density_width=config.density_width,
+        texture_layers=config.texture_layers + 2,
+        background=config.background,
+        train_background=not config.background_stop_gradient,
+    )
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Geometry's context: bfloat16 would move points by centimetres."""
+    return torch.autocast(device.type, enabled=False)
 
 
 @dataclass(frozen=True)
@@ -132,6 +157,10 @@ class Located:
     distance: Tensor
     """(N,) signed distance to the posed mesh, metres."""
 
+    def at(self, index: Tensor) -> "Located":
+        """Some of the samples."""
+        return Located(self.canonical[index], self.query[index], self.uv[index], self.distance[index])
+
 
 class ActorNetwork(nn.Module):
     """Encoder and field (Neural Actor, sections 4.1 to 4.3)."""
@@ -140,27 +169,47 @@ class ActorNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(model, config)
-        self.field = Field(
-            parse_inputs(config.inputs_to_density, DENSITY_INPUTS),
-            parse_inputs(config.inputs_to_texture, TEXTURE_INPUTS),
-            width=config.width,
-            layers=config.feature_layers,
-            skip=config.skip,
-            density_width=config.density_width,
-            texture_layers=config.texture_layers + 2,
-            background=config.background,
-            train_background=not config.background_stop_gradient,
-        )
+        self.field = make_field(config)
+        joints = model.weights.shape[1]
+        for spec in self.field.density_inputs:
+            if spec.name == "context" and spec.dim != 9 * joints:
+                raise UserError(f"input context has dim {spec.dim}: a rig of {joints} bones has {9 * joints} numbers")
+        if config.fine_field:
+            self.field_fine = make_field(config)
 
-    def pose_body(self, pose: Pose) -> PosedBody:
-        """Pose the mesh by linear blend skinning."""
+    @property
+    def fine(self) -> Field:
+        """The field of the samples added by importance.
+
+        Raises:
+            UserError: the network has none.
+        """
+        if not self.config.fine_field:
+            raise UserError("`fine_samples` needs a second field: turn `network.fine_field` on, or train with it")
+        return self.field_fine
+
+    def pose_body(self, pose: Pose, shape: Tensor | None = None) -> PosedBody:
+        """Pose the mesh by linear blend skinning.
+
+        Args:
+            shape: (V, 3) another rest shape of the same mesh. Its surface takes the place of the trained one: points
+                keep their offset from it on the way to the canonical pose.
+        """
+        with full_precision(pose.bones.device):
+            return self._pose_body(pose, shape)
+
+    def _pose_body(self, pose: Pose, shape: Tensor | None) -> PosedBody:
         encoder = self.encoder
         posed = blend_transforms(encoder.weights, pose.bones)
         rest = torch.eye(4, device=posed.device).expand_as(pose.bones)
         target = rest if encoder.canonical_bones is None else encoder.canonical_bones
         canonical = blend_transforms(encoder.weights, target)
-        vertices = apply_transforms(posed, encoder.vertices)
-        return PosedBody(pose, vertices, posed[:, :3], canonical[:, :3])
+        vertices = apply_transforms(posed, encoder.vertices if shape is None else shape)
+        canonical = canonical[:, :3]
+        if shape is not None:
+            moved = canonical[..., :3] @ (encoder.vertices - shape).unsqueeze(-1)
+            canonical = torch.cat([canonical[..., :3], canonical[..., 3:] + moved], dim=-1)
+        return PosedBody(pose, vertices, posed[:, :3], canonical)
 
     def locate(self, body: PosedBody, points: Tensor, faces: Tensor) -> Located:
         """Bring world points (N, 3), whose nearest faces are `faces` (N,), to the canonical pose."""
@@ -176,14 +225,14 @@ class ActorNetwork(nn.Module):
         query = query if self.config.use_local_coordinate else local
         return Located(to_canonical(local, posed, canonical), query, uv, surface.distance)
 
-    def embed(self, located: Located, texture_map: Tensor) -> dict[str, Tensor]:
-        """Named inputs of the field (N, dim): `pos`, `attnout`, `texture`; texture_map is (1, C, H', W')."""
+    def embed(self, body: PosedBody, located: Located, texture_map: FeatureMaps) -> dict[str, Tensor]:
+        """Named inputs of the field (N, dim): `pos`, `attnout`, `texture`, `context`."""
         encoder = self.encoder
-        grid = (2 * located.uv - 1)[None, None]
-        texture = F.grid_sample(texture_map, grid, align_corners=False)[0, :, 0].T  # (N, C)
+        texture = texture_map.sample(located.uv)
         attended = encoder.merge_joint_field(encoder.joint_filter(located.query))
         position = located.canonical
         if self.config.additional_deform:
             inputs = [attended, texture] if self.config.texture_to_deformation else [attended]
             position = position + encoder.skinning_deform(torch.cat(inputs, dim=-1))
-        return {"pos": position, "attnout": attended, "texture": texture}
+        context = body.pose.bones[:, :3, :3].flatten().expand(len(position), -1)
+        return {"pos": position, "attnout": attended, "texture": texture, "context": context}

@@ -1,6 +1,7 @@
 """Density and colour of canonical points."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likeness.methods.neural_actor.encodings import InputSpec, encode, frequencies
@@ -66,6 +67,21 @@ class Field(nn.Module):
     def background(self) -> Tensor:
         """(3,)."""
         return self.bg_color.bg_color
+
+    @property
+    def reads(self) -> set[str]:
+        """Names of the inputs of both networks."""
+        return {spec.name for spec in (*self.density_inputs, *self.texture_inputs)}
+
+    def normals(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Unit normals (N, 3) in canonical space, against the density's gradient; with a graph where one is made."""
+        graph = torch.is_grad_enabled()
+        with torch.enable_grad():
+            position = inputs["pos"] if graph and inputs["pos"].requires_grad else inputs["pos"].detach()
+            position = position if position.requires_grad else position.requires_grad_()
+            sigma, _ = self.density({**inputs, "pos": position})
+            (slope,) = torch.autograd.grad(sigma.sum(), position, create_graph=graph)
+        return F.normalize(-slope.float(), dim=-1)
 
     def density(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Density (N,) before ReLU, and feature (N, width), of named inputs (N, dim)."""

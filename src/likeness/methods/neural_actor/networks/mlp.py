@@ -13,7 +13,7 @@ class FullyConnected(nn.Module):
         super().__init__()
         linear = nn.Linear(inputs, outputs)
         nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
-        self.net = nn.Sequential(linear, nn.ReLU())
+        self.net = nn.Sequential(linear, nn.ReLU(inplace=True))
 
     def forward(self, values: Tensor) -> Tensor:
         return self.net(values)

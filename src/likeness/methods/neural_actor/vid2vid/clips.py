@@ -12,6 +12,8 @@ from likeness.engine import Batches, sample
 from likeness.errors import UserError
 from likeness.media.image import read_image
 
+LABELS_AND_IMAGES = (("normal", "tex"), ("seg_maps", "images"))
+"""Folders of normal maps and texture maps: the actor's own, and the links that the published trainer wants."""
 LARGEST_SCALE = 1.2
 """Of the random enlargement before the crop."""
 
@@ -32,7 +34,7 @@ def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
     Raises:
         UserError: neither pair of folders is there, or they hold different numbers of pictures.
     """
-    for label, image in (("normal", "tex"), ("seg_maps", "images")):
+    for label, image in LABELS_AND_IMAGES:
         if (folder / label).is_dir() and (folder / image).is_dir():
             labels, images = (sorted((folder / name).glob("*.*g")) for name in (label, image))
             if len(labels) != len(images) or not labels:

@@ -91,7 +91,7 @@ class TextureDiscriminator(nn.Module):
 
     def __init__(self, config: DiscriminatorConfig):
         super().__init__()
-        self.temporal = config.temporal
+        self.config, self.temporal = config, config.temporal
         self.net_D = MultiScaleDiscriminator(
             6, config.image_filters, config.image_layers, config.image_scales, config.max_filters, instance_norm=True
         )
