@@ -155,6 +155,17 @@ def test_row_22_a_webcam_drives_until_it_is_stopped(run, media, stubbed, tmp_pat
     assert len(list(read_frames(tmp_path / "cam.mp4"))) == 8
 
 
+def test_animation_tells_its_bit_rate_and_runs_in_bfloat16(run, media, tmp_path, stubbed, capsys):
+    config = AnimateConfig(
+        run=run, source=(media / "photo.png",), driving=str(media / "clip.mp4"), out=tmp_path / "a.mp4",
+        bitrate=True, precision="bfloat16",
+    )  # fmt: skip
+    animate(config)
+    told = capsys.readouterr().out
+    assert "as landmarks 276 bytes a frame" in told
+    assert "as H.264 at the same size" in told
+
+
 def test_row_22_streaming_counts_its_bytes(run, media, stubbed):
     streamer = Streamer(Avatar.from_run(run), Preparer(32))
     frames = [f.image for f in read_frames(media / "clip.mp4") if f.index != 3]

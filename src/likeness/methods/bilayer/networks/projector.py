@@ -101,16 +101,16 @@ def _collapse(stack: nn.Module, size: int, repeats: int) -> tuple[Tensor, Tensor
     if isinstance(stack, nn.Linear):  # done by `Projector.collapse`
         return stack.weight, stack.bias
     assert isinstance(stack, nn.Sequential)
-    first = stack[0]
-    assert isinstance(first, nn.Linear)
+    layers = [layer for layer in stack if isinstance(layer, nn.Linear)]
+    first = layers[0]
     # Every layer is called once, which is when its spectral norm is taken; the other products use its weight as it is.
     offset = stack(first.bias.new_zeros(1, first.in_features))[0]
-    factors = [layer.weight for layer in reversed(stack)]
+    factors: list[Tensor] = [layer.weight for layer in reversed(layers)]
     if not torch.is_grad_enabled():
         # Rounding errors of parameters are multiplied by all that follows; in evaluation better ones cost little.
         factors = [factor.double() for factor in factors]
         third, second, _ = factors
-        biases = [layer.bias.double() for layer in stack]
+        biases = [layer.bias.double() for layer in layers]
         offset = third @ (second @ biases[0] + biases[1]) + biases[2]
     if repeats > 1:
         entries = first.in_features // repeats**2
