@@ -51,6 +51,6 @@ def test_proof_training_from_scratch_beats_source_and_mean_frame_on_held_out_cli
     data = _heads(tmp_path / "heads", 8, 9000)
     command(
         ["train", "bilayer", "--preset", "tiny", "--data-root", str(data), "--experiment-dir", str(tmp_path)]
-        + ["--experiment-name", "proof", "--epochs", "100", "--adv-from-epoch", "95"]
+        + ["--experiment-name", "proof"]
     )
     _beats_both(_measured(tmp_path / "runs" / "proof", data))
