@@ -46,8 +46,8 @@ def test_training_beats_the_mean_face_on_new_expressions_and_new_cameras(stage):
 
 
 def test_the_screen_loss_improves_the_view_of_new_cameras(stage):
-    start = ("--max-updates", "100", "--lr", "3e-4", "--start-from", str(stage / "runs" / "default"))
+    start = ("--max-updates", "150", "--lr", "3e-4", "--start-from", str(stage / "runs" / "default"))
     learn(stage, "without", *start)
-    learn(stage, "with", *start, "--lambda-screen", "0.1")
+    learn(stage, "with", *start, "--lambda-screen", "0.4")
     without, with_screen = figures(stage, "without"), figures(stage, "with")
     assert with_screen["psnr_covered (new cameras)"] > without["psnr_covered (new cameras)"]
