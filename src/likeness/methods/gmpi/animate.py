@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from likeness.errors import UserError
 from likeness.media.image import grid, write_image
 from likeness.media.video import write_video
 from likeness.methods.gmpi.avatar import Avatar
@@ -26,8 +27,9 @@ COLUMNS = 8
 class AnimateConfig:
     """Pictures, videos, layers and pages of a run's samples."""
 
-    run: Path
-    """Run of stage gmpi (trained or imported), or a small .safetensors of `likeness prove gmpi`."""
+    run: Path | None = None
+    """Run of stage gmpi (trained or imported), or a small .safetensors of `likeness prove gmpi`; without it the small
+    model that ships."""
     output_dir: Path
     """Folder to write; with several seeds, one sub-folder each."""
     seeds: tuple[int, ...] = (0,)
@@ -121,8 +123,8 @@ def write_sweep(
 class ExportConfig:
     """A mesh of a run's sample, or the run in the published layout."""
 
-    run: Path
-    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
     to: Literal["ply", "glb"] = "ply"
@@ -144,6 +146,8 @@ def export(config: ExportConfig) -> None:
     if config.layout == "original":
         from likeness.methods.gmpi.published import export_published
 
+        if config.run is None:
+            raise UserError("--layout original writes a run: name it with --run")
         export_published(config.run, config.out)
         return
     mesh = mesh_of(

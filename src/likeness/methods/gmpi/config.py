@@ -224,7 +224,7 @@ GMPI_PRESETS["tiny"] = GMPIConfig(
     planes=8,
     batch_size=4,
     views=2,
-    max_updates=1500,
+    max_updates=2600,
     shading_start=300,
     ramp_from=1.0,
     save_every=250,
@@ -234,7 +234,7 @@ GMPI_PRESETS["tiny"] = GMPIConfig(
 
 STYLEGAN2_PRESETS: dict[str, StyleGAN2Config] = {
     "stylegan2-tiny": StyleGAN2Config(
-        **_TINY, experiment_name="stylegan2-tiny", batch_size=8, max_updates=600, save_every=300, visuals_every=300
+        **_TINY, experiment_name="stylegan2-tiny", batch_size=8, max_updates=400, save_every=400, visuals_every=200
     ),
     "stylegan2": StyleGAN2Config(experiment_name="stylegan2", channel_base=16384),
 }

@@ -39,8 +39,8 @@ KID_SUBSET = 1000
 class EvaluateConfig:
     """Write a run's pictures as the protocol names them, and measure them with backbones given by path."""
 
-    run: Path
-    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
     data: Path | None = None

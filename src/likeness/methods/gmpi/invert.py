@@ -40,8 +40,8 @@ class InvertConfig:
 
     photo: Annotated[Path, tyro.conf.Positional]
     """Square portrait, aligned as the training pictures are."""
-    run: Path
-    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
     align: bool = False

@@ -1,5 +1,6 @@
-"""A small generator as one file: of preset `tiny`, its weights alone, in half precision."""
+"""A small generator as one file: of preset `tiny`, its weights alone, in half precision. One ships with the package."""
 
+from importlib.resources import as_file, files
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -10,6 +11,8 @@ from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.config import GMPI_PRESETS
 from likeness.methods.gmpi.method import build_generator
 
+SHIPPED = "weights/gmpi_synthetic.safetensors"
+"""Made by the command that docs/gmpi.md names."""
 CONFIG = GMPI_PRESETS["tiny"]
 
 
@@ -31,6 +34,9 @@ def unpack(path: Path) -> Avatar:
     return Avatar(CONFIG, generator.eval().requires_grad_(False))
 
 
-def open_avatar(source: Path) -> Avatar:
-    """The avatar of a run, or of a file that `pack` wrote."""
+def open_avatar(source: Path | None) -> Avatar:
+    """The avatar of a run, or of a file that `pack` wrote; None for the one that ships."""
+    if source is None:
+        with as_file(files(__package__) / SHIPPED) as path:
+            return unpack(path)
     return unpack(source) if source.suffix == ".safetensors" else Avatar.from_run(source)

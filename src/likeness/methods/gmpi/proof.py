@@ -14,7 +14,7 @@ from likeness.methods.gmpi.config import GMPI_PRESETS, STYLEGAN2_PRESETS
 from likeness.methods.gmpi.method import GMPIStage
 from likeness.methods.gmpi.packed import pack
 from likeness.methods.gmpi.stylegan2 import StyleGAN2Stage
-from likeness.methods.gmpi.truth import POSE_STEPS, STEPS, TruthReport, measure_truth
+from likeness.methods.gmpi.truth import STEPS, TruthReport, measure_truth
 
 HELD_OUT_SEED = 10_000
 """Added to the seed for the people that are measured: no person is in both sets."""
@@ -36,11 +36,11 @@ class ProveConfig:
     """Updates of the 2-D GAN."""
     updates: int | None = GMPI_PRESETS["tiny"].max_updates
     """Updates of GMPI."""
-    measured: int = 6
+    measured: int = 4
     """Portraits of other people to fit and measure."""
     fit_steps: tuple[int, int] = STEPS
     """Steps of the fit's style and of its generator."""
-    pose_steps: int = POSE_STEPS
+    pose_steps: int = 6
     """Steps of the fit at every pose that is tried."""
     weights: Path | None = None
     """Also write the generator to this small .safetensors file, which `--run` of the other verbs takes."""
