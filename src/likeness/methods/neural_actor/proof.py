@@ -35,6 +35,8 @@ TEXTURE = 128
 """Side of the texture maps, unwrapped from the cameras that training sees."""
 OTHER = 2
 """Of the person whose motion is transferred."""
+SQUATTING, STANDING = 0, 6
+"""Frames of the testing motions."""
 CAMERAS, HELD_OUT = 6, 5
 """Cameras of the studio, and the one that training does not see."""
 
@@ -90,7 +92,9 @@ class Proof:
     transfer: BoxScores
     """In another person's motion, in the texture of the actor's own first frame."""
     surface: SurfaceScores
-    """In a new pose."""
+    """In a new pose that stands."""
+    surface_bent: SurfaceScores
+    """In a new pose deep in a squat, where limbs touch each other."""
 
 
 def prove(config: ProveConfig) -> Proof:
@@ -107,14 +111,17 @@ def prove(config: ProveConfig) -> Proof:
     transfer = list(transferred(stage, run, config))
     write_image(config.out / "proof.png", sheet([*new_camera[::3], *new_pose[::3]]), synthetic=True)
     write_image(config.out / "transfer.png", sheet(transfer), synthetic=True)
-    surface, mesh = surface_scores(Avatar.from_run(run.folder), studio / "testing", 0)
+    avatar = Avatar.from_run(run.folder)
+    bent, _ = surface_scores(avatar, studio / "testing", SQUATTING)
+    surface, mesh = surface_scores(avatar, studio / "testing", STANDING)
     write_mesh(config.out / "surface.ply", mesh)
-    proof = Proof(mean_scores(new_camera), mean_scores(new_pose), mean_scores(transfer), surface)
+    proof = Proof(mean_scores(new_camera), mean_scores(new_pose), mean_scores(transfer), surface, bent)
     write_text(config.out / "scores.json", json.dumps(asdict(proof), indent=1) + "\n")
     for name in ("new_camera", "new_pose", "transfer"):
         row = getattr(proof, name)
         print(f"{name.replace('_', ' ')}: {row.ours:.2f} dB, the mesh {row.mesh:.2f}, white {row.white:.2f}")
-    print(f"surface: {100 * surface.mean:.2f} cm from the true one (mean), {surface.near:.1%} of it within 2 cm")
+    for name, surfaces in (("standing", surface), ("squatting", bent)):
+        print(f"surface, {name}: {100 * surfaces.mean:.2f} cm off (mean), {surfaces.near:.1%} of it within 2 cm")
     return proof
 
 

@@ -25,8 +25,8 @@ SUPERSAMPLE = 4
 MARGIN = 2
 """Pixels around the body that still belong to its box."""
 LEVEL = 12.0
-"""Density of the surface of a field that was trained for minutes: half of what it is inside of the body. The published
-level belongs to 300,000 updates."""
+"""Density of the surface of a field that was trained for minutes, a third of what it is inside of the body. The
+published level belongs to 300,000 updates."""
 NEAR = 0.02
 """Metres within which a surface counts as the true one."""
 
