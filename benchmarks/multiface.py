@@ -1,4 +1,4 @@
-"""The deep appearance model at 1024, batch 1: step, screen loss, inference, decoder, loader, each beside plain torch."""
+"""The deep appearance model at 1024, batch 1: step, screen loss, inference, loader, each beside plain torch."""
 
 import dataclasses
 import tempfile
@@ -21,9 +21,9 @@ from likeness.methods.multiface.colour import DiagonalColour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import MultifaceBatch, Normaliser, Sample, ViewSet
 from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, LinearWN, fold
-from likeness.methods.multiface.method import Objective
 from likeness.methods.multiface.model import predict
 from likeness.methods.multiface.networks import Avatar, WarpField
+from likeness.methods.multiface.objective import Objective
 from likeness.methods.multiface.screen import MeshTopology
 
 SIZE, LATENT, VERTICES, CAMERAS = 1024, 256, 7306, 38
@@ -49,9 +49,11 @@ def main() -> list[Row]:
             inference = best_time(lambda f=fast: f.decode(f.encode(batch.average, batch.verts).mean, view))
             decode = best_time(lambda f=fast: f.decode(z, view))
             half = fold(avatar).to(torch.bfloat16, memory_format=LATTER)  # type: ignore[call-overload]
-            average, verts, ray = batch.average.bfloat16(), batch.verts.bfloat16(), view.bfloat16()
-            inference_half = best_time(lambda f=half: f.decode(f.encode(average, verts).mean, ray), repeats=2)
-            decode_half = best_time(lambda f=half: f.decode(z.bfloat16(), ray), repeats=2)
+            small = dataclasses.replace(batch, average=batch.average.bfloat16(), verts=batch.verts.bfloat16())
+            inference_half = best_time(
+                lambda f=half, b=small: f.decode(f.encode(b.average, b.verts).mean, view.bfloat16()), repeats=2
+            )
+            decode_half = best_time(lambda f=half: f.decode(z.bfloat16(), view.bfloat16()), repeats=2)
         plainly(avatar)
         plain_step = best_time(trainer(avatar, colour, batch, objective, fused=False), repeats=2)
         with torch.no_grad():
@@ -137,7 +139,7 @@ def plain_drawing(batch: MultifaceBatch, objective: Objective) -> Callable[[], N
 
 
 def plainly(avatar: Avatar) -> None:
-    """Turn the networks' own speed-ups off: effective kernels and matrices in full, torch's gradients, channels first."""
+    """Turn the networks' speed-ups off: effective kernels and matrices in full, torch's gradients, channels first."""
     for module in avatar.modules():
         if isinstance(module, LinearWN):
             module.forward = _plain_linear.__get__(module)  # type: ignore[method-assign]

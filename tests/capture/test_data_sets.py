@@ -1,6 +1,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from likeness.capture.bilayer import BilayerCapture, capture_bilayer
 from likeness.capture.depthnet import DepthnetCapture, capture_faces
 from likeness.capture.gmpi import GmpiCapture, capture_gmpi, eg3d_label, reconstruction_pose
-from likeness.capture.multiface import MultifaceCapture, capture_multiface
+from likeness.capture.multiface import MultifaceCapture, _looked_up, capture_multiface, loss_weights
 from likeness.capture.neural_actor import NeuralActorCapture, capture_neural_actor
 from likeness.capture.stage import orbit_camera
 from likeness.errors import UserError
@@ -99,6 +100,21 @@ def test_poses_of_both_conventions_describe_one_camera(yaw, pitch):
     pose = eg3d_label(rotation)[:16].reshape(4, 4)
     np.testing.assert_allclose(pose[:3, 3], 2.7 * camera.position.numpy(), atol=1e-12)
     np.testing.assert_allclose(pose[:3, :3], camera.rotation.numpy().T, atol=1e-12)
+
+
+def test_multiface_looks_up_more_places_than_opencv_takes_at_once():
+    picture = np.arange(12, dtype=np.float32).reshape(3, 4)
+    where = np.tile(np.array([[1, 2], [3, 0], [-5, 1]], np.float32), (20000, 1))
+    found = _looked_up(picture, where, cv2.INTER_NEAREST)
+    assert found.shape == (60000, 1)
+    assert found[:3, 0].tolist() == found[-3:, 0].tolist() == [9, 3, 0]
+
+
+def test_multiface_loss_weights_mark_eyes_and_mouth():
+    mask = loss_weights(256)
+    assert mask.shape == (256, 256, 3)
+    assert (mask.min(), mask.max()) == (64, 254)
+    assert 0.002 < (mask[..., 0] > 200).mean() < 0.05
 
 
 def test_multiface_meshes_project_onto_its_photographs(tmp_path):

@@ -17,7 +17,6 @@ from likeness.capture.work import run_all
 from likeness.formats.heads import frame_path, read_image, write_frame
 from likeness.media.video import VideoWriter
 
-RATE = 25.0
 FULL_FRAME = 1.5
 """Side of the whole picture in crop sides."""
 
@@ -36,6 +35,8 @@ class BilayerCapture(CaptureConfig):
     """Frames a clip (6, 20, 40)."""
     size: int = 256
     """Side of the crops in pixels."""
+    rate: float = 25.0
+    """Frames a second: a few frames at a low rate show more of what a head does."""
     mp4: bool = True
     """Also write the clips as videos, to try the extraction on."""
 
@@ -52,6 +53,7 @@ class Clip:
     phase: str
     frames: int
     size: int
+    rate: float
     mp4: bool
 
     @property
@@ -84,6 +86,7 @@ def capture_bilayer(config: BilayerCapture) -> None:
         sequences=sequences,
         frames=frames,
         size=config.size,
+        rate=config.rate,
         mp4=config.mp4,
     )
     clips = [
@@ -96,6 +99,7 @@ def capture_bilayer(config: BilayerCapture) -> None:
             "test" if sequence and sequence == sequences - 1 else "train",
             frames,
             config.size,
+            config.rate,
             config.mp4,
         )
         for person in range(people)
@@ -118,13 +122,13 @@ def write_clip(clip: Clip) -> None:
     camera = portrait_camera(
         person, (side, side), yaw=rng.normal(0, 0.25), pitch=rng.normal(0.03, 0.06), distance=rng.uniform(1.0, 2.0)
     )
-    acts = talking_clip(clip.frames, rng, RATE)
+    acts = talking_clip(clip.frames, rng, clip.rate)
     shots = (take(person, act, camera, light, seed=number) for number, act in enumerate(acts))
     if not clip.mp4:
         for number, shot in enumerate(shots):
             _write(clip, number, shot)
         return
-    with VideoWriter(clip.video_file, RATE, synthetic=True) as video:
+    with VideoWriter(clip.video_file, clip.rate, synthetic=True) as video:
         for number, shot in enumerate(shots):
             video.write(shot.image)
             if number < clip.frames - 1:

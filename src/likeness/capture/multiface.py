@@ -131,6 +131,7 @@ def capture_multiface(config: MultifaceCapture) -> None:
         average = multiface.read_picture(entity.texture(moment.segment, multiface.AVERAGE, moment.frame))
         totals.add(average, multiface.read_mesh(entity.mesh(moment.segment, moment.frame)))
     multiface.write_statistics(entity, totals.result())
+    multiface.write_picture(entity.root / "loss_weight_mask.png", loss_weights(texture))
     if config.contact_sheet:
         files = [entity.photo(m.segment, name, m.frame) for m in moments[:4] for name in camera_names(cameras)[:8]]
         pictures = [torch.from_numpy(multiface.read_picture(file)).movedim(-1, 0) / 255 for file in files]
@@ -220,6 +221,21 @@ def head_topology() -> tuple[Topology, np.ndarray]:
         uvs.astype(np.float32), vert_ids.reshape(shape).astype(np.int32), uv_ids.reshape(shape).astype(np.int32)
     )
     return topology, vertices
+
+
+def loss_weights(size: int) -> np.ndarray:
+    """(size, size, 3) uint8, row 0 at v = 1: how much a texel counts in the screen loss; eyes and mouth most."""
+    topology, vertices = head_topology()
+    corner = np.zeros((len(vertices), 2), np.float32)
+    corner[topology.vert_ids.ravel()] = topology.uvs[topology.uv_ids.ravel()]
+    places = corner[np.searchsorted(vertices, LANDMARK_VERTICES)] * [size, -size] + [0, size]
+    out = np.full((size, size), 64, np.uint8)
+    eyes_and_mouth = ((slice(36, 42), 2.0), (slice(42, 48), 2.0), (slice(48, 60), 1.3))
+    for weight, part, growth in ((128, slice(0, 68), 1.3), *((254, part, growth) for part, growth in eyes_and_mouth)):
+        hull = cv2.convexHull(places[part].astype(np.float32)).reshape(-1, 2)
+        middle = hull.mean(0)
+        cv2.fillConvexPoly(out, np.rint(middle + growth * (hull - middle)).astype(np.int32), weight)
+    return np.repeat(cv2.GaussianBlur(out, (0, 0), size / 128)[..., None], 3, axis=2)
 
 
 def unwrap(shot: Frame, topology: Topology, world: np.ndarray, size: int) -> np.ndarray:

@@ -21,7 +21,7 @@ class EngineConfig:
     experiment_dir: Path = Path()
     """Folder that holds `runs/`."""
     experiment_name: str = "default"
-    """The run is written to `experiment_dir/runs/experiment_name`."""
+    """The run is written to `experiment_dir/runs/experiment_name`; an absolute path is the run's own folder."""
     seed: int = 0
     """Of initial weights, order, augmentation and noise."""
     epochs: int = 1
@@ -53,11 +53,17 @@ class EngineConfig:
     validate_every: int = 1
     """Validate every so many epochs or updates; 0 never does."""
     validate_unit: Literal["epoch", "update"] = "epoch"
-    """What `validate_every` and `visuals_every` count."""
+    """What `validate_every` counts, and `visuals_every` where it has no unit of its own."""
+    validate_first: bool = False
+    """Also validate before the first step of a fresh start."""
     log_every: int = 50
     """Write scalars every so many steps."""
     visuals_every: int = 1
     """Write pictures every so many epochs or updates; 0 never does."""
+    visuals_unit: Literal["epoch", "update"] | None = None
+    """What `visuals_every` counts."""
+    images_every: int = 0
+    """Show pictures of the newest batch in TensorBoard `metrics/` every so many steps; 0 never does."""
 
 
 def to_plain(value: Any) -> Any:

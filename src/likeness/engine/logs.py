@@ -66,6 +66,11 @@ class Logs:
             write_image(self.run.images(phase) / f"{stem}_{name}.png", picture, synthetic=True)
             self.epochs.add_image(f"results_{phase}/{name}", np.asarray(picture.detach().float().cpu()), update)
 
+    def images(self, update: int, pictures: dict[str, Tensor]) -> None:
+        """Show pictures of one step among its scalars."""
+        for name, picture in pictures.items():
+            self.steps.add_image(f"images/{name}", np.asarray(picture.detach().float().cpu()), update)
+
     def close(self) -> None:
         """Flush and close the TensorBoard files."""
         self.steps.close()

@@ -79,6 +79,8 @@ class Trainer:
         with Interruption() as interruption, Progress(self.rank == 0, self._total(batches)) as progress:
             progress.advance(self.ctx.update_count)
             try:
+                if self.config.validate_first and self.resumed_from is None:
+                    self._validate()
                 while self.epoch <= self.config.epochs and not self._enough():
                     self._epoch(batches, interruption, progress)
             finally:
@@ -121,7 +123,7 @@ class Trainer:
         means = self.ctx.epoch_means()
         if self.config.validate_unit == "epoch" and self._due(self.config.validate_every, self.epoch):
             self.valid = self._validate()
-        if self.config.validate_unit == "epoch" and self._due(self.config.visuals_every, self.epoch):
+        if self._visuals_unit == "epoch" and self._due(self.config.visuals_every, self.epoch):
             self._pictures(last_batch, str(self.epoch))
         seconds = self.spent + time.monotonic() - started
         report = EpochReport(self.epoch, self.ctx.update_count, means, self.valid, self.updates.rates(), seconds)
@@ -160,8 +162,10 @@ class Trainer:
             if self._due(self.config.validate_every, update):
                 self.valid = self._validate()
                 improved = self._improved(tag, self.valid)
-            if self._due(self.config.visuals_every, update):
-                self._pictures(batch, str(tag))
+        if self._visuals_unit == "update" and self._due(self.config.visuals_every, update):
+            self._pictures(batch, str(tag))
+        if self._due(self.config.images_every, update):
+            self._show(batch)
         if improved or (self.config.save_unit == "update" and update and update % self.config.save_every == 0):
             self._save(tag)
 
@@ -183,6 +187,16 @@ class Trainer:
                 if shown is not None:
                     pictures = self.stage.visuals(self.ctx.place(shown), self.ctx)
                     self.logs.pictures(phase, stem, self.ctx.update_count, pictures)
+
+    def _show(self, batch: Any) -> None:
+        if self.logs is None:
+            return
+        with evaluating(self.stage.networks), torch.no_grad(), autocast(self.config, self.device):
+            self.logs.images(self.ctx.update_count, self.stage.visuals(batch, self.ctx))
+
+    @property
+    def _visuals_unit(self) -> str:
+        return self.config.visuals_unit or self.config.validate_unit
 
     def _improved(self, tag: Tag, values: dict[str, float]) -> bool:
         if self.stage.best is None or self.stage.best[0] not in values:

@@ -120,4 +120,5 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     dist.all_reduce(flat)
     flat /= world_size()
     for parameter, gradient in zip(used, flat.split([parameter.numel() for parameter in used])):
-        parameter.grad = gradient.view_as(parameter)
+        # In the parameter's own memory layout: fused optimisers read both as they lie.
+        parameter.grad = torch.empty_like(parameter).copy_(gradient.view(parameter.shape))

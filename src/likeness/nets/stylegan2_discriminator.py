@@ -41,7 +41,7 @@ class EqualisedConv(nn.Module):
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
         # The gains go to the smaller factor, not to the result: the activation is positively homogeneous.
         factor = self.weight_gain * (gain if self.bias is None else gain * SQRT2)
-        weight = self.weight
+        weight: Tensor = self.weight
         if x.numel() < weight.numel():
             x = x * factor
         else:

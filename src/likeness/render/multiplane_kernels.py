@@ -57,7 +57,8 @@ def between(
     const wp::vec4* t = texture.data + first;
     wp::vec4 result;
     for (int k = 0; k < 4; ++k)
-        result[k] = top * (left * t[0][k] + right * t[across][k]) + bottom * (left * t[down][k] + right * t[down + across][k]);
+        result[k] = top * (left * t[0][k] + right * t[across][k])
+            + bottom * (left * t[down][k] + right * t[down + across][k]);
     return result;
 """)
 def colour_between(

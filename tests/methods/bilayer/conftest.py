@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from likeness.formats import heads
-from likeness.methods.bilayer.config import PRESETS
+from likeness.methods.bilayer.config import BilayerConfig
 
 SMALL = {
     "image_size": 32, "emb_num_channels": 8, "emb_max_channels": 16, "tex_num_channels": 8, "tex_max_channels": 16,
@@ -70,19 +70,17 @@ def small():
 
 @pytest.fixture
 def small_config(small):
-    base = {f: getattr(PRESETS["tiny"], f) for f in PRESETS["tiny"].__dataclass_fields__}
-
-    def make(**changes):
-        from likeness.methods.bilayer.config import BilayerConfig
-
+    def make(kind=BilayerConfig, **changes):
         defaults = {
             "batch_size": 2,
             "epochs": 2,
+            "lr": 1e-3,
+            "stats_calc_iters": 10,
             "save_every": 1,
             "validate_every": 1,
             "visuals_every": 1,
             "log_every": 1,
         }
-        return BilayerConfig(**{**base, **small, **defaults, **changes})
+        return kind(**{**small, **defaults, **changes})
 
     return make

@@ -25,7 +25,8 @@ def test_row_17_three_trees_intersect_and_broken_frames_fall_back(tmp_path, make
     names = ["id0/v0/c0/2"]
     config = small_config(data_root=root)
     reserve = ["id0/v0/c0/2", "id0/v0/c0/0"]
-    broken = load_frames(root, "train", names, reserve, config)
+    with pytest.warns(UserWarning, match="stands in for id0/v0/c0/2"):
+        broken = load_frames(root, "train", names, reserve, config)
     whole = load_frames(root, "train", ["id0/v0/c0/0"], [], config)
     assert all(torch.equal(a, b) for a, b in zip(broken, whole, strict=True))
     with pytest.raises(UserError, match="image"):

@@ -2,15 +2,19 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from likeness.cli.arguments import parse
 from likeness.engine import Run, train
 from likeness.engine.config import read_config
+from likeness.engine.logs import read_log
 from likeness.errors import UserError
 from likeness.methods.bilayer.avatar import Avatar
 from likeness.methods.bilayer.compat import read_args, rewrite, write_args
+from likeness.methods.bilayer.compat_flags import BOOLEAN, KNOWN, ONLY
 from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.data import make_batches
 from likeness.methods.bilayer.method import BaseStage, EnhancerStage
@@ -19,7 +23,7 @@ from likeness.methods.bilayer.networks.inference_generator import Layers, compos
 from likeness.methods.bilayer.networks.texture_enhancer import TextureEnhancer
 from likeness.methods.bilayer.networks.warp import identity_grid
 from likeness.methods.bilayer.pairs import read_samples
-from likeness.methods.bilayer.published import ImportConfig, import_published, load_network_weights
+from likeness.methods.bilayer.published import ImportConfig, compact, import_published, load_network_weights, spread
 
 
 def _train(kind, config, stage="base"):
@@ -45,7 +49,7 @@ def test_row_20_results_folder_and_resume(tmp_path, make_tree, small_config):
     assert read_config(run.config_file, BilayerConfig).image_size == 32
     losses = pickle.loads((run.folder / "losses.pkl").read_bytes())
     assert len(losses["G_L1_train"]) == 2
-    assert len(losses["l1_test"]) == 2
+    assert len(losses["L1_test"]) == 2
     for folder, tag in (("metrics", "losses/G_L1"), ("tensorboard_paper", "G_L1_train")):
         events = EventAccumulator(str(run.folder / folder))
         events.Reload()
@@ -112,15 +116,13 @@ def test_row_24_training_lowers_l1_and_the_discriminator_learns(tmp_path, make_t
     assert all(not torch.equal(start[k], end[k]) for k in start if k.endswith("weight_orig"))
 
 
-def test_row_08_enhancer_stage_sse_and_l1(tmp_path, make_tree, small_config, small):
+def test_row_08_enhancer_stage_sse_and_l1(tmp_path, make_tree, small_config):
     root = make_tree(tmp_path / "data")
     base = _train(BaseStage, small_config(data_root=root, experiment_dir=tmp_path, experiment_name="base", epochs=1))
-    fields = {f: getattr(PRESETS["tiny"], f) for f in PRESETS["tiny"].__dataclass_fields__}
     for kind in ("sse", "l1"):
-        config = EnhancerConfig(
-            **{**fields, **small, "data_root": root, "experiment_dir": tmp_path, "experiment_name": f"enh_{kind}",
-               "epochs": 1, "batch_size": 2, "save_every": 1, "validate_every": 1, "visuals_every": 1,
-               "enh_guiding_rgb_loss_type": kind, "base_run": base.folder}
+        config = small_config(
+            EnhancerConfig, data_root=root, experiment_dir=tmp_path, experiment_name=f"enh_{kind}", epochs=1,
+            enh_guiding_rgb_loss_type=kind, base_run=base.folder,
         )  # fmt: skip
         run = _train(EnhancerStage, config, "enhancer")
         for name in BASE:
@@ -196,19 +198,78 @@ def test_row_19_flag_lines_of_the_fork(tmp_path, capsys):
         "train",
         "--experiment_name mine --num_epochs 7 --checkpoint_freq 2 --frame_num_from_paper True --which_epoch 1 "
         "--pse_use_harmonic_enc False --init_networks identity_embedder, texture_generator --emb_norm_layer_type none "
-        "--lrs identity_embedder: 2e-4, texture_generator: 2e-4 --calc_stats".split(),
+        "--lrs identity_embedder: 2e-4, texture_generator: 1e-4 --calc_stats --losses_test lpips, csim --metrics "
+        "PSNR, lpips, pose_matching_metric --images_log_rate 100 --visual_freq -1 --runner_name default "
+        "--save_initial_test_before_training True --losses_train pixelwise, segmentation, perceptual, adversarial, "
+        "feature_matching --wpr_loss_weight 0.1 --optims identity_embedder: adam --skip_test True "
+        "--test_freq 5".split(),
     )
     text = " ".join(words)
     for part in (
-        "--experiment-name mine", "--epochs 7", "--save-every 2", "--pairs paper", "--resume none", "--lr 2e-4",
-        "--pse-use-harmonic-enc False", "--init-networks identity_embedder texture_generator", "--calc-stats True",
+        "--experiment-name mine", "--epochs 7", "--save-every 2", "--pairs paper", "--resume none",
+        "--lrs identity_embedder 2e-4 texture_generator 1e-4", "--pse-use-harmonic-enc False",
+        "--init-networks identity_embedder texture_generator", "--calc-stats True",
+        "--measures L1 lpips csim PSNR pose_matching", "--images-every 100", "--visuals-every 1 --visuals-unit epoch",
+        "--validate-first True", "--validate-every 0",
     ):  # fmt: skip
         assert part in text
     told = capsys.readouterr().out
     assert "starts from scratch" in told
-    assert "--emb_norm_layer_type none: left out" in told
-    with pytest.raises(UserError, match="no flag"):
-        rewrite("train", ["--no_such_flag", "1"])
+    assert "--runner_name default: left out" in told
+    assert "--emb_norm_layer_type" not in told, "what is always so was not left out"
+    config = parse(BilayerConfig, words, "test")
+    assert config.lrs == {"identity_embedder": 2e-4, "texture_generator": 1e-4}
+    assert config.wpr_loss_weight == 0.1
+    for line, why in (
+        ("--no_such_flag 1", "no flag"), ("--use_unet True", "only False is built"),
+        ("--optims texture_generator: sgd", "found sgd"), ("--losses_train magic", "no loss magic"),
+        ("--metrics beauty", "no measure 'beauty'"), ("--lrs 2e-4", "expected `network: value"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=why):
+            rewrite("train", line.split())
+
+
+@pytest.mark.parametrize("name", sorted(KNOWN))
+def test_row_19_every_flag_is_understood_and_every_result_is_an_option(name, tmp_path):
+    value = {
+        **ONLY, "frame_num_from_paper": "True", "dataloader_name": "yaw", "train_dataloader_name": "yaw",
+        "test_dataloader_name": "yaw", "lrs": "discriminator: 1e-4", "optims": "discriminator: adam",
+        "losses_train": "pixelwise", "losses_test": "lpips, csim", "metrics": "PSNR", "folder_postfix": "2d_crop",
+        "dropout_networks": "texture_generator: 0.5", "adv_pred_type": "rgan", "fem_loss_type": "mse",
+        "pix_loss_type": "mse", "seg_loss_type": "dice", "per_pooling": "maxpool", "enh_guiding_rgb_loss_type": "l1",
+        "init_networks": "discriminator", "frozen_networks": "discriminator", "networks_to_train": "discriminator",
+        "spn_networks": "discriminator", "image_size": "512", "enh_bottleneck_tensor_size": "32",
+    }.get(name, "True" if name in BOOLEAN else "4")  # fmt: skip
+    words = rewrite("train", [f"--{name}", value])
+    parse(EnhancerConfig if name.startswith("enh_") else BilayerConfig, words, "test")
+
+
+def test_row_20_which_epoch_goes_on_from_that_checkpoint(tmp_path, make_tree, small_config, capsys):
+    root = make_tree(tmp_path / "data")
+    run = _train(BaseStage, small_config(data_root=root, experiment_dir=tmp_path, experiment_name="a", epochs=2))
+    line = f"--experiment_dir {tmp_path} --experiment_name a --which_epoch"
+    state = run.folder / "checkpoints" / "1_state.pth"
+    assert ["--resume", str(state)] == rewrite("train", f"{line} 1".split())[-2:]
+    (run.folder / "checkpoints" / "2_state.pth").unlink()
+    assert "--init-which-epoch 2" in " ".join(rewrite("train", f"{line} 2".split()))
+    assert "no optimisers" in capsys.readouterr().out
+
+
+def test_row_20_first_validation_measures_and_pictures_between(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data", people=2)
+    config = small_config(
+        data_root=root, experiment_dir=tmp_path, epochs=2, samples_per_video=2, validate_first=True, images_every=1,
+        measures=("L1", "SSIM", "lpips"), visuals_unit="update", visuals_every=3, validate_every=0,
+    )  # fmt: skip
+    run = _train(BaseStage, config)
+    lines = read_log(run.folder / "log.jsonl")
+    assert [line["update"] for line in lines if line["kind"] == "valid"] == [0]
+    assert {"L1", "SSIM", "ST_LPIPS"} <= lines[0].keys()
+    assert all(np.isfinite(value) for key, value in lines[0].items() if key != "kind")
+    events = EventAccumulator(str(run.folder / "metrics"), size_guidance={"images": 0})
+    events.Reload()
+    assert [image.step for image in events.Images("images/grid")] == [1, 2, 3, 4]
+    assert [path.name for path in run.images("train").iterdir()] == ["2-3_grid.png"]
 
 
 @pytest.mark.parametrize(("people", "clips"), [(4, 2), (1, 3), (1, 1)])
@@ -217,3 +278,29 @@ def test_row_23_general_person_and_video_sets_train_alike(tmp_path, make_tree, s
     config = small_config(data_root=root, experiment_dir=tmp_path, epochs=1, validate_every=0, visuals_every=0)
     assert len(make_batches(config, "train")) == -(-people // 2)
     assert _train(BaseStage, config).checkpoints.whole()
+
+
+def test_row_20_late_discriminator_falling_rate_and_both_layers_in_pixels(tmp_path, make_tree, small_config):
+    root = make_tree(tmp_path / "data", people=2)
+    config = small_config(
+        data_root=root, experiment_dir=tmp_path, epochs=4, adv_from_epoch=3, lr_decay_from=0.5, validate_every=0,
+        visuals_every=0, pix_full_loss_weight=1.0, samples_per_video=3,
+    )  # fmt: skip
+    run = _train(BaseStage, config)
+    lines = [line for line in read_log(run.folder / "log.jsonl") if line["kind"] == "epoch"]
+    assert ["G_ADV" in line["train"] for line in lines] == [False, False, True, True]
+    assert all("G_L1_full" in line["train"] for line in lines)
+    rates = [line["lr"]["inference_generator"] for line in lines]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
+    assert [line["update"] for line in lines] == [3, 6, 9, 12]
+
+
+@pytest.mark.parametrize("inputs", [16 * 16, 24 * 24])
+def test_row_01_summed_projector_weights_compute_the_same(inputs):
+    weight, pixels = torch.randn(5, inputs), torch.randn(8, 8)
+    side = int(inputs**0.5)
+    repeated = pixels.repeat_interleave(side // 8, 0).repeat_interleave(side // 8, 1).flatten()
+    small = compact(weight, 8)
+    assert small.shape == (5, 64)
+    assert torch.allclose(small @ pixels.flatten(), weight @ repeated, atol=1e-3)
+    assert torch.allclose(spread(small, inputs) @ repeated, weight @ repeated, atol=1e-3)

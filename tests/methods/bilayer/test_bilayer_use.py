@@ -1,5 +1,6 @@
 """Inference in three ways, animation, streaming, evaluation and personal avatars; a stub stands for the detector."""
 
+import csv
 import dataclasses
 import json
 
@@ -9,19 +10,24 @@ import torch
 
 from likeness.engine import train
 from likeness.errors import UserError
+from likeness.formats import heads
 from likeness.media.image import write_image
 from likeness.media.video import probe, read_frames, write_video
 from likeness.methods.bilayer import animate as animate_module
 from likeness.methods.bilayer import personalize as personalize_module
-from likeness.methods.bilayer import prepare
-from likeness.methods.bilayer.animate import AnimateConfig, animate
+from likeness.methods.bilayer import prepare, stickman
+from likeness.methods.bilayer.animate import AnimateConfig, animate, follow
 from likeness.methods.bilayer.avatar import Avatar
 from likeness.methods.bilayer.config import PRESETS
 from likeness.methods.bilayer.evaluate import EvaluateConfig, evaluate
+from likeness.methods.bilayer.export_weights import WeightsConfig, export_weights
 from likeness.methods.bilayer.infer import InferConfig, infer
 from likeness.methods.bilayer.method import BaseStage
-from likeness.methods.bilayer.personalize import PersonalizeConfig, personalize
+from likeness.methods.bilayer.networks import BASE
+from likeness.methods.bilayer.pairs import Videos
+from likeness.methods.bilayer.personalize import PersonalizeConfig, personalize, training_settings
 from likeness.methods.bilayer.prepare import Preparer
+from likeness.methods.bilayer.published import SHIPPED
 from likeness.methods.bilayer.stream import Streamer
 from likeness.perception.protocols import Face
 
@@ -115,6 +121,29 @@ def test_row_22_animate_by_a_video(run, media, stubbed, tmp_path, relative):
     assert not (tmp_path / "no.mp4").exists()
 
 
+def test_row_22_the_driving_videos_sound_is_kept(run, media, stubbed, data_dir, tmp_path):
+    clip = data_dir / "videos" / "id00002" / "studio" / "00001.mp4"
+    animate(
+        AnimateConfig(run=run, source=(media / "photo.png",), driving=str(clip), out=tmp_path / "out.mp4", frames=5)
+    )
+    assert probe(clip).has_audio
+    assert probe(tmp_path / "out.mp4").has_audio
+
+
+def test_row_22_landmarks_are_steadied(media, stubbed):
+    class Shaking(StubFaces):
+        def detect(self, image, any_face=False):
+            noise = np.random.default_rng(int(image[0, 0, 0])).normal(0, 1.5, (68, 2)).astype(np.float32)
+            return [Face(face.landmarks + noise, face.depth) for face in super().detect(image)]
+
+    preparer = Preparer(32, Shaking())
+    jitter = []
+    for smooth in (False, True):
+        poses = [d.pose for d in follow(str(media / "clip.mp4"), preparer, smooth) if d.pose is not None]
+        jitter.append(np.abs(np.diff(poses, axis=0)).mean())
+    assert jitter[1] < 0.7 * jitter[0]
+
+
 def test_row_22_a_webcam_drives_until_it_is_stopped(run, media, stubbed, tmp_path, monkeypatch):
     def camera(path, *unused):
         assert path == "webcam:0"
@@ -124,6 +153,17 @@ def test_row_22_a_webcam_drives_until_it_is_stopped(run, media, stubbed, tmp_pat
     monkeypatch.setattr(animate_module, "read_frames", camera)
     animate(AnimateConfig(run=run, source=(media / "photo.png",), driving="webcam:0", out=tmp_path / "cam.mp4"))
     assert len(list(read_frames(tmp_path / "cam.mp4"))) == 8
+
+
+def test_animation_tells_its_bit_rate_and_runs_in_bfloat16(run, media, tmp_path, stubbed, capsys):
+    config = AnimateConfig(
+        run=run, source=(media / "photo.png",), driving=str(media / "clip.mp4"), out=tmp_path / "a.mp4",
+        bitrate=True, precision="bfloat16",
+    )  # fmt: skip
+    animate(config)
+    told = capsys.readouterr().out
+    assert "as landmarks 276 bytes a frame" in told
+    assert "as H.264 at the same size" in told
 
 
 def test_row_22_streaming_counts_its_bytes(run, media, stubbed):
@@ -157,16 +197,77 @@ def test_row_15_evaluation_measures_beside_baselines(run, tmp_path):
         evaluate(EvaluateConfig(run=run, data_root=tmp_path / "data", phase="metrics"))
 
 
-def test_row_23_personal_avatar_in_one_command(tmp_path, stubbed, small_config, monkeypatch, capsys):
+@pytest.mark.parametrize("init", ["none", "run"])
+def test_row_23_personal_avatar_in_one_command(tmp_path, stubbed, small_config, monkeypatch, capsys, request, init):
     frames = [np.full((80, 90, 3), 90 + 4 * i, np.uint8) for i in range(16)]
     write_video(tmp_path / "me.mp4", frames, 25, synthetic=False)
     monkeypatch.setitem(PRESETS, "tiny", small_config())
     only = {"identity": False, "lpips": False, "pose": False}
     monkeypatch.setattr(personalize_module, "evaluate", lambda c: evaluate(dataclasses.replace(c, **only)))
-    config = PersonalizeConfig(video=tmp_path / "me.mp4", out=tmp_path / "runs" / "me", frames=16, steps=3)
+    start = str(request.getfixturevalue("run")) if init == "run" else "none"
+    config = PersonalizeConfig(
+        video=tmp_path / "me.mp4", out=tmp_path / "anywhere" / "me", frames=16, steps=3, init=start
+    )
     with pytest.raises(UserError, match="--consent"):
         personalize(config)
     run = personalize(dataclasses.replace(config, consent=True))
+    assert run.folder == tmp_path / "anywhere" / "me"
     assert (run.folder / "avatar.mp4").is_file()
     assert (run.folder / "evaluation" / "evaluation.json").is_file()
     assert "minutes on this machine" in capsys.readouterr().out
+    stored = {phase: [int(n.rsplit("/", 1)[1]) for n in Videos.list(run.folder / "data", phase).frames[0]]
+              for phase in ("train", "test")}  # fmt: skip
+    assert max(stored["train"]) < min(stored["test"])
+    named = dataclasses.replace(config, out=tmp_path / "runs" / "name")
+    assert training_settings(named).experiment_name == "name"
+
+
+def test_row_23_personal_avatar_needs_faces(tmp_path, stubbed, small_config, monkeypatch):
+    monkeypatch.setitem(PRESETS, "tiny", small_config())
+    write_video(tmp_path / "dark.mp4", [np.zeros((80, 90, 3), np.uint8)] * 12, 25, synthetic=False)
+    config = PersonalizeConfig(video=tmp_path / "dark.mp4", out=tmp_path / "me", consent=True, init="none", steps=2)
+    with pytest.raises(UserError, match="0 of its frames show a face"):
+        personalize(config)
+    with pytest.raises(UserError, match="--frames"):
+        personalize(dataclasses.replace(config, frames=3))
+    with pytest.raises(UserError, match="no preset"):
+        personalize(dataclasses.replace(config, preset="huge"))
+
+
+def test_row_15_the_source_may_be_of_another_clip(run, tmp_path):
+    only = {"identity": False, "lpips": False, "pose": False, "pairs_per_video": 2}
+    evaluate(EvaluateConfig(run=run, data_root=tmp_path / "data", source_phase="train", **only))
+    with (run / "evaluation" / "evaluation.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    first = Videos.list(tmp_path / "data", "train").frames
+    assert {row["source"] for row in rows} == {frames[0] for frames in first}
+    assert json.loads((run / "evaluation" / "evaluation.json").read_text())["source_phase"] == "train"
+
+
+def test_row_13_a_small_run_is_the_same_avatar(run, tmp_path):
+    export_weights(WeightsConfig(run=run, out=tmp_path / "small"))
+    size = sum(p.stat().st_size for p in (tmp_path / "small" / "checkpoints").iterdir())
+    assert size < 0.4 * sum((run / "checkpoints" / f"1_{name}.pth").stat().st_size for name in BASE)
+    frame = heads.read_frame(tmp_path / "data", "train", "id0/v0/c0/0", 32)
+    pictures = []
+    for folder in (run, tmp_path / "small"):
+        identity = Avatar.from_run(folder).identify([frame.image], [frame.keypoints], [frame.mask])
+        pictures.append(identity.drive(stickman.normalise(frame.keypoints, 32)).over())
+    assert (pictures[0] - pictures[1]).abs().max() < 0.01
+    written = (tmp_path / "small" / "config.yaml").read_text()
+    assert str(tmp_path) not in written
+
+
+def test_row_22_the_avatar_that_ships(tmp_path, make_tree):
+    """It stands wherever a run can stand, and training can start from it."""
+    root = make_tree(tmp_path / "data", people=1, frames=2, size=64)
+    frame = heads.read_frame(root, "train", "id0/v0/c0/0", 64)
+    identity = Avatar.from_run("shipped").identify([frame.image], [frame.keypoints], [frame.mask])
+    picture = identity.drive(stickman.normalise(frame.keypoints, 64))
+    assert picture.colour.shape == (3, 64, 64)
+    assert (picture.mask[0] - torch.from_numpy(frame.mask[0])).abs().mean() < 0.25
+    assert sum(file.stat().st_size for file in (SHIPPED / "checkpoints").iterdir()) < 4e6
+    settings = training_settings(PersonalizeConfig(video=tmp_path / "me.mp4", out=tmp_path / "me", steps=60))
+    assert settings.init_experiment_dir == SHIPPED
+    assert (settings.epochs, settings.samples_per_video) == (3, 25 * settings.batch_size)
+    assert settings.adv_from_epoch > settings.epochs

@@ -109,3 +109,48 @@ def test_the_pose_of_projected_points_is_the_cameras():
     angle, trans = x.pose_of_landmarks(pixels, 256)
     found = pose_of(portraits.PoseLabel(angle=angle, trans=trans), FFHQ)
     assert found == pytest.approx((yaw, pitch - x.TILT), abs=0.03)
+
+
+def test_the_stages_upright_head_is_nearly_deep3dfacerecons():
+    from scipy.spatial.transform import Rotation
+
+    from likeness.capture.gmpi import five_points
+    from likeness.capture.landmarks import LANDMARK_VERTICES
+    from likeness.capture.person import make_person
+    from likeness.methods.gmpi.align import STANDARD_POINTS
+
+    standard = STANDARD_POINTS - STANDARD_POINTS.mean(axis=0)
+    turns = []
+    for seed in range(200, 224):
+        points = five_points(make_person(seed).vertices[LANDMARK_VERTICES])
+        turns.append(Rotation.align_vectors(standard, points - points.mean(axis=0))[0].as_euler("xyz"))
+    pitch, yaw, roll = np.mean(turns, axis=0)
+    assert abs(yaw) < 0.02
+    assert abs(roll) < 0.02
+    assert pitch == pytest.approx(-0.065, abs=0.02)
+
+
+def test_mirrored_points_turn_the_pose_and_keep_their_meaning(points):
+    side = 256
+    again = x.mirrored(points, side)
+    assert np.allclose(x.mirrored(again, side), points)
+    assert again[36:42, 0].mean() < again[42:48, 0].mean()  # the first eye stays the picture's left one
+    yaws = [pose_of(portraits.PoseLabel(*x.pose_of_landmarks(p, side)), FFHQ)[0] for p in (points, again)]
+    assert yaws[1] == pytest.approx(-yaws[0], abs=0.02)
+    assert x.mirrored(None, side) is None
+
+
+def test_D03_extract_writes_metfaces_with_mirrored_copies(mediapipe_installed, tmp_path):
+    import skimage.data
+
+    from likeness.methods.gmpi.config import GMPIConfig
+
+    write_image(tmp_path / "in/00000/a.png", skimage.data.astronaut(), synthetic=False)
+    x.extract_portraits(tmp_path / "in", tmp_path / "out", resolution=64, layout="metfaces")
+    assert json.loads((tmp_path / "out/sources.json").read_text())["pictures"] == {"00000.png": "00000/a.png"}
+    opened = GMPIConfig(dataset="MetFaces", data=tmp_path / "out", resolution=64).open()
+    assert opened.names == ["00000.png", "00000_xflip.png"]
+    assert np.array_equal(opened.image(1, 64), opened.image(0, 64)[:, ::-1])
+    poses = [pose_of(opened.pose(k), FFHQ) for k in (0, 1)]
+    assert poses[1] == pytest.approx((-poses[0][0], poses[0][1]), abs=0.02)
+    assert portraits.read_landmarks(tmp_path / "out/metfaces_detect/detections/results/00000.txt").shape == (5, 2)

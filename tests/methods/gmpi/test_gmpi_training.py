@@ -149,3 +149,32 @@ def test_C01_five_presets_and_their_published_settings():
         assert (c.lr, c.r1, c.clip, c.views, c.planes, c.max_updates) == (0.002, 10.0, 10.0, 4, 32, 5001)
     assert (GMPI_PRESETS["FFHQ256"].batch_size, GMPI_PRESETS["FFHQ1024"].splits) == (8, 2)
     assert "stylegan2-tiny" in STYLEGAN2_PRESETS
+
+
+def test_fid_of_the_average_is_measured_in_training(collection, tmp_path, monkeypatch):
+    from likeness.methods.gmpi import method
+
+    def features(network, batches, rule):
+        assert rule == "pytorch-fid"
+        pictures = torch.cat(list(batches))
+        assert pictures.dtype == torch.uint8
+        return torch.nn.functional.avg_pool2d(pictures.float() / 255, 8).flatten(1).double().numpy()
+
+    monkeypatch.setattr(method, "load_inception", lambda path: None)
+    monkeypatch.setattr(method, "features", features)
+    options = dict(inception=tmp_path / "inception.pth", validate_every=2, fid_pictures=6, fid_real=8)
+    run = fit(GMPIStage, gmpi(collection, tmp_path, max_updates=4, **options))
+    lines = (run.folder / "fid.txt").read_text().split("\n")
+    assert [line.split(":")[0] for line in lines] == ["", "2", "4"]
+    assert all(float(line.split(":")[1]) > 0 for line in lines[1:])
+
+
+def test_snapshots_show_the_live_and_the_average_network(collection, tmp_path):
+    from PIL import Image
+
+    run = fit(GMPIStage, gmpi(collection, tmp_path, max_updates=2, visuals_every=2))
+    found = {path.stem: Image.open(path) for path in (run.folder / "images").rglob("*.png")}
+    for name in ("fixed", "tilted", "fixed_ema", "tilted_ema", "random", "random_mpi_rgb", "random_mpi_alpha"):
+        assert any(name in stem for stem in found), (name, sorted(found))
+    grid = next(picture for stem, picture in found.items() if stem.endswith("fixed_ema"))
+    assert grid.size == (5 * 16 + 4 * 2, 5 * 16 + 4 * 2)

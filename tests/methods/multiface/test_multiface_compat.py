@@ -6,8 +6,10 @@ import pytest
 
 from likeness.cli.arguments import parse
 from likeness.cli.main import run as likeness
+from likeness.errors import UserError
 from likeness.methods.multiface.compat import rewrite
 from likeness.methods.multiface.config import PRESETS, MultifaceConfig
+from likeness.methods.multiface.evaluate import EvaluateConfig, evaluate
 from likeness.methods.multiface.published import export_original
 
 SEED_TRAIN = (
@@ -75,11 +77,42 @@ def test_C1_test_line_with_a_run(small_run, small_capture, tmp_path, capsys):
     segments = tmp_path / "s.json"
     segments.write_text(json.dumps({"segment": ["E061"]}))
     words = (
-        f"evaluate multiface --model_path {small_run} --data_dir {small_capture.root} "
-        f"--framelist_test {small_capture.frame_list} --test_segment {segments} --val_num 1 --max_iter 5"
+        f"evaluate multiface --local_rank 0 --model_path {small_run} --data_dir {small_capture.root} "
+        f"--krt_dir {small_capture.krt} --framelist_test {small_capture.frame_list} --test_segment {segments} "
+        "--val_num 1 --val_batch_size 2 --max_iter 5 --log_every 6 --val_every 7 --pass_thres 8 --arch base "
+        "--nlatent 16 --tex_size 256 --resolution 48 36 --mesh_inp_size 288 --lambda_screen 1 --n_worker 2 "
+        "--result_path r --loss_weight_mask m.png --lr 1e-4"
     )
-    likeness([word for word in words.split() if word not in ("--max_iter", "5")])
+    likeness(words.split())
+    printed = capsys.readouterr().out
+    assert "(screen / mesh / tex)" in printed
+    for name in ("max_iter", "log_every", "val_every", "pass_thres"):
+        assert f"--{name} is dropped: it belongs to training" in printed
+    assert "--arch is dropped: the run knows it" in printed
+
+
+def test_C1_test_line_with_a_published_file(small_run, small_capture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    export_original(small_run, tmp_path / "mini.pth")
+    words = f"evaluate multiface --model_path mini.pth --data_dir {small_capture.root} --val_batch_size 4"
+    likeness([*words.split(), "--test-segments", "E061"])
     assert "(screen / mesh / tex)" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "mini" / "result.txt").is_file()
+    with pytest.raises(UserError, match="by --data-dir"):
+        evaluate(EvaluateConfig(run=tmp_path / "mini.pth"))
+
+
+def test_C1_visualize_line(small_run, small_capture, tmp_path, capsys):
+    words = (
+        f"animate multiface --model_path {small_run} --data_dir {small_capture.root} --result_path {tmp_path} "
+        "--camera_config c.json --camera_setting full --save_video 1 --lambda_screen 1 --test_segment_config s.json "
+        "--max_iter 3 --view error"
+    )
+    likeness(words.split())
+    assert (tmp_path / "video.mp4").is_file()
+    printed = capsys.readouterr().out
+    assert "--camera_config is dropped: --camera names one" in printed
+    assert "--save_video is dropped" in printed
 
 
 def test_C1_a_published_file_trains_on(small_run, small_config, tmp_path, capsys):

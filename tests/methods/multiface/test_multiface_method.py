@@ -1,7 +1,9 @@
 """Rows L1, L4, P1: the stage on the engine, its guard, clip, decay, best rule and resume."""
 
 import dataclasses
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
@@ -15,7 +17,8 @@ from likeness.formats import multiface as mf
 from likeness.methods.multiface.data import loss_weight
 from likeness.methods.multiface.evaluate import EvaluateConfig, evaluate
 from likeness.methods.multiface.method import AvatarStage, SpikeGuard
-from likeness.methods.multiface.model import MultifaceAvatar
+from likeness.methods.multiface.model import MultifaceAvatar, predict
+from likeness.metrics import lpips as lpips_measures
 
 
 def start(config):
@@ -27,8 +30,6 @@ def test_L1_a_term_of_weight_0_is_skipped(small_config):
     batch = stage.batches("train", 0, 1)[0]
     assert batch.photo is None
     objective = stage.objective(torch.device("cpu"))
-    from likeness.methods.multiface.model import predict
-
     prediction = predict(stage.avatar, stage.colour, batch.average, batch.verts, batch.view, batch.row, None)
     assert set(objective.terms(prediction, batch)) == {"tex"}
 
@@ -103,15 +104,20 @@ def test_V1_warp_writes_its_grid_among_the_pictures(small_config, tmp_path):
 
 
 @pytest.mark.slow
-def test_P1_torchrun_with_two_processes(small_config, tmp_path):
+def test_P1_torchrun_with_two_processes_equals_one(small_config, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "-m", "likeness.cli.main", "train",
-        "multiface", "--preset", "tiny", "--data-dir", str(small_config.data_dir), "--experiment-dir", str(tmp_path),
-        "--test-segments", "E061", "--max-updates", "2", "--latent", "16", "--resolution", "48", "36",
+    words = [
+        "-m", "likeness.cli.main", "train", "multiface", "--preset", "tiny", "--data-dir", str(small_config.data_dir),
+        "--experiment-dir", str(tmp_path), "--test-segments", "E061", "--max-updates", "2", "--latent", "16",
+        "--resolution", "48", "36", "--latent-noise", "0", "--experiment-name",
     ]  # fmt: skip
-    subprocess.run(command, check=True, env=environment, timeout=180)
-    assert Run.open(tmp_path / "runs" / "default").checkpoints.whole()
+    two = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", *words, "two"]
+    for command in (two, [sys.executable, *words, "one"]):
+        subprocess.run(command, check=True, env=environment, timeout=180)
+    assert Run.open(tmp_path / "runs" / "two").checkpoints.whole()
+    first, second = (MultifaceAvatar.from_run(tmp_path / "runs" / name).avatar.state_dict() for name in ("one", "two"))
+    for key, value in first.items():
+        assert float((value - second[key]).norm()) <= 2e-2 * float(value.norm()) + 1e-5, key
 
 
 @pytest.mark.gpu
@@ -140,6 +146,77 @@ def test_an_untrained_camera_takes_the_mean_colour_row(small_config, small_run, 
     start(config)
 
 
+def test_the_fused_optimiser_steps_as_the_plain_one(small_config):
+    # It reads parameter, gradient and moments as they lie in memory: all must have one layout.
+    stages = [AvatarStage(small_config) for _ in range(2)]
+    stages[1].avatar.load_state_dict(stages[0].avatar.state_dict())
+    batch = stages[0].batches("valid", 0, 1)[0]
+    for stage, fused in zip(stages, (True, False)):
+        optimiser = torch.optim.Adam(stage.avatar.parameters(), lr=1e-3, fused=fused)
+        for _ in range(3):
+            prediction = predict(stage.avatar, stage.colour, batch.average, batch.verts, batch.view, batch.row, None)
+            objective = stage.objective(torch.device("cpu"))
+            objective.total(objective.terms(prediction, batch)).backward()
+            for value in stage.avatar.parameters():
+                assert value.grad.stride() == value.stride()
+            optimiser.step()
+            optimiser.zero_grad()
+    for one, other in zip(stages[0].avatar.parameters(), stages[1].avatar.parameters()):
+        assert float((one - other).detach().norm()) <= 1e-3 * float(other.detach().norm()) + 1e-6
+
+
+def test_figures_of_new_cameras_are_apart(small_capture, small_config, tmp_path):
+    split = tmp_path / "split.json"
+    mf.write_camera_split(split, {"train": ["400002", "400013"], "test": ["400013", "400041"], "visual": []})
+    config = dataclasses.replace(small_config, experiment_dir=tmp_path, camera_split=split, max_updates=1)
+    figures = evaluate(EvaluateConfig(run=start(config).folder, rendered=True, lpips=False))
+    for name in ("texture_grey", "mesh_factor", "texture_factor", "psnr_covered"):
+        trained, new = figures[f"{name} (trained cameras)"], figures[f"{name} (new cameras)"]
+        assert min(trained, new) - 1e-9 <= figures[name] <= max(trained, new) + 1e-9
+    assert figures["texture_grey (trained cameras)"] != figures["texture_grey (new cameras)"]
+
+
+def test_training_prints_what_it_leaves_out_and_the_published_form(small_config, tmp_path, capsys):
+    root = tmp_path / small_config.data_dir.name
+    shutil.copytree(small_config.data_dir, root)
+    entity = mf.open_entity(root)
+    mf.write_frame_list(entity.frame_list, [*mf.read_frame_list(entity.frame_list), ("E001_Neutral", "009999")])
+    entity.texture("SEN_one", mf.AVERAGE, "000103").unlink()
+    (root / "images" / "SEN_one" / "400077").mkdir()
+    run = start(dataclasses.replace(small_config, data_dir=root, experiment_dir=tmp_path, max_updates=2))
+    printed = capsys.readouterr().out
+    assert "#train samples 18\n#test samples 6" in printed
+    assert "1 listed frames were never exported and are left out: E001_Neutral/009999" in printed
+    assert "1 frames have views but no mean texture (average/) and are left out: SEN_one/000103" in printed
+    assert "cameras 400077 have pictures but no record in KRT" in printed
+    assert "training (screen / mesh / tex) nan / " in printed
+    assert "mean of the last 2 batches" in printed
+    assert (run.folder / "result.txt").read_text().startswith("training (screen / mesh / tex)")
+
+
+def test_a_topology_that_changes_is_named(small_config, tmp_path):
+    root = tmp_path / small_config.data_dir.name
+    shutil.copytree(small_config.data_dir, root)
+    obj = mf.open_entity(root).topology("SEN_one", "000100")
+    lines = obj.read_text().splitlines()
+    obj.write_text("\n".join([line.replace("vt ", "vt  ") for line in lines]) + "\n")
+    AvatarStage(dataclasses.replace(small_config, data_dir=root))
+    obj.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(UserError, match="has another topology than") as caught:
+        AvatarStage(dataclasses.replace(small_config, data_dir=root))
+    assert "SEN_one" in str(caught.value)
+
+
+def test_lpips_of_drawn_views_by_the_file_of_its_backbone(small_run, tmp_path):
+    if importlib.util.find_spec("lpips") is None:
+        pytest.skip("the package lpips is not installed")
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(*lpips_measures._vgg16()[0])
+    torch.save({f"features.{key}": value for key, value in network.state_dict().items()}, tmp_path / "vgg16.pth")
+    config = EvaluateConfig(run=small_run, rendered=True, lpips_backbone=tmp_path / "vgg16.pth")
+    assert evaluate(config)["lpips_frame"] > 0
+
+
 def test_a_checkpoint_with_other_cameras_is_refused(small_config):
     stage = AvatarStage(small_config)
     state = stage.state_dict()
@@ -160,8 +237,6 @@ def test_no_held_out_frame_is_explained(small_config):
 
 
 def test_textures_of_another_size_are_named(small_config, tmp_path):
-    import shutil
-
     root = tmp_path / small_config.data_dir.name
     shutil.copytree(small_config.data_dir, root)
     entity = mf.open_entity(root)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from likeness.methods.bilayer.avatar import Avatar, pack, unpack
+from likeness.methods.bilayer.avatar import Avatar, Identity, pack, unpack
 from likeness.methods.bilayer.model import Pairs, forward_base
 from likeness.methods.bilayer.networks import BASE, NetworkOptions
 from likeness.methods.bilayer.networks.folded import FoldedGenerator
@@ -72,3 +72,23 @@ def test_landmark_messages(fixtures):
     assert len(message) == 276
     assert number == 7
     assert back == pytest.approx(pose, abs=5e-5)
+
+
+@pytest.mark.parametrize("name", ["mobile_64", "forward_256"])
+def test_bfloat16_frames_stay_near_float32(fixtures, inputs_of, name):
+    options = OPTIONS if name == "mobile_64" else NetworkOptions()
+    x = inputs_of(fixtures.load(name))
+    networks = fixtures.networks(options, BASE)
+    embedder, generator = networks["keypoints_embedder"], networks["inference_generator"]
+    frames = []
+    with torch.no_grad():
+        embeds = networks["identity_embedder"](x["source_imgs"], x["source_stickmen"], x["source_segs"])
+        texture = networks["texture_generator"](embeds)
+        for precision in (torch.float32, torch.bfloat16):
+            folded = FoldedGenerator(generator, generator.project(embeds), precision)
+            identity = Identity(embedder, folded, texture, generator.identity_grid)
+            frames.append(identity.drive(x["target_poses"][0, 0].numpy()))
+    error = (frames[0].colour - frames[1].colour).abs()
+    assert 0 < error.max() <= 0.05
+    assert (frames[0].mask - frames[1].mask).abs().max() <= 0.05
+    assert -10 * error.square().mean().log10() >= 40

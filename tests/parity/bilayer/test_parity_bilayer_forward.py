@@ -116,10 +116,16 @@ def test_row_08_texture_enhancer(run, check_image):
     check_image(run.arrays, "pred_enh_tex_hf_rgbs", _unflat(repeated, run.b), run.stride, 3e-4)
     check_image(run.arrays, "pred_enh_target_imgs", _unflat(run.enhanced_imgs, run.b), run.stride, 3e-4)
     # An enhanced texture is so rough that a rounding error of 3e-6 in a UV is multiplied by over a hundred: the
-    # high-frequency layer is therefore looked up at the recorded field, to the tolerance of that layer.
+    # high-frequency layer is looked up at the recorded field, to the tolerance of that layer. At a field of one's own
+    # it cannot be held to it: this very graph in float64, fields and textures included, is off by 4.3e-4 (64 px:
+    # 6e-5), with 16 of 12288 recorded values off by more than 1e-4; so nearly all of them are asked for.
     recorded_uvs = torch.from_numpy(run.arrays["out.pred_target_uvs"]).flatten(0, 1)
-    hf = _unflat(sample(repeated, recorded_uvs), run.b).numpy()
-    assert np.abs(hf - run.arrays["out.pred_enh_target_delta_hf_rgbs"]).max() <= 1e-4
+    recorded = run.arrays["out.pred_enh_target_delta_hf_rgbs"]
+    assert np.abs(_unflat(sample(repeated, recorded_uvs), run.b).numpy() - recorded).max() <= 1e-4
+    start, step = run.stride // 2, run.stride
+    own = np.abs(_unflat(run.enhanced_hf, run.b).numpy()[..., start::step, start::step] - recorded)
+    assert (own > 1e-4).mean() <= 0.002
+    assert own.max() <= 5e-4
 
 
 def test_row_01_every_published_key_has_a_place(fixtures):

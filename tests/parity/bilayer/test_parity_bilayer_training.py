@@ -68,7 +68,7 @@ def _check(fixtures, inputs_of, name, make_stage):
     for step, tolerance in enumerate((1e-4, 2e-3, 2e-2)):
         for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
             assert terms[step][term] == pytest.approx(recorded, rel=tolerance), (step, term)
-    compared = left_out = 0
+    compared = noisy_weights = 0
     for n in gradients:
         keys = arrays[f"grad_keys.{n}"].tolist()
         recorded = dict(zip(keys, arrays[f"fixed.grad_norms.{n}"], strict=True))
@@ -91,14 +91,16 @@ def _check(fixtures, inputs_of, name, make_stage):
                     assert error <= 1e-2 * np.abs(expected).max(), (n, key)
             if norm < 1e-2 * largest:
                 continue
-            # Adam makes full-size changes of rounding noise: where float32 and float64 runs of this very code differ
-            # by more than the tolerance, a third run has nothing to agree with.
-            if changes[n][key] != pytest.approx(precise[n][key], rel=5e-2):
-                left_out += 1
-                continue
-            assert changes[n][key] == pytest.approx(deltas[key], rel=5e-2), (n, key)
+            # Adam makes full-size changes of rounding noise. An independent run of this very code in float64 shows
+            # for which weights: where it differs from float32 by more than the tolerance, the recorded run may be as
+            # far from either as they are from each other, and no more.
+            spread = abs(changes[n][key] - precise[n][key])
+            noisy = changes[n][key] != pytest.approx(precise[n][key], rel=5e-2)
+            noisy_weights += noisy
+            allowed = pytest.approx(deltas[key], rel=5e-2, abs=spread if noisy else 0)
+            assert changes[n][key] == allowed or (noisy and precise[n][key] == allowed), (n, key)
             compared += 1
-    assert compared >= 20 * left_out
+    assert compared >= 20 * noisy_weights
     assert any(g is not None and float(g.norm()) > 0 for g in gradients["discriminator"].values())
     return arrays, stage
 

@@ -18,6 +18,7 @@ METHOD = Method(
         "import": "likeness.methods.bilayer.published:import_published",
         "infer": "likeness.methods.bilayer.infer:infer",
         "export": "likeness.methods.bilayer.export:export",
+        "export weights": "likeness.methods.bilayer.export_weights:export_weights",
     },
     commands={"personalize": "likeness.methods.bilayer.personalize:personalize"},
     compat="likeness.methods.bilayer.compat:rewrite",

@@ -16,6 +16,7 @@ from likeness.media.video import Frame, VideoWriter, probe, read_frames
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar, Identity, pack
 from likeness.methods.bilayer.prepare import Preparer
+from likeness.methods.bilayer.stream import h264_rate
 from likeness.perception.smoothing import OneEuroFilter
 
 
@@ -24,7 +25,7 @@ class AnimateConfig:
     """Drive the head of a photograph by the landmarks of a video."""
 
     run: Path
-    """Trained or imported run."""
+    """Trained or imported run, or `shipped`."""
     source: tuple[Path, ...]
     """Photographs of the person to animate, combined where there are several; a video gives its first frame."""
     driving: str
@@ -43,8 +44,12 @@ class AnimateConfig:
     """Drive by this many frames; the video must have them. A webcam goes on until Ctrl-C otherwise."""
     background: Literal["white", "black"] = "white"
     """What the person is put on."""
+    bitrate: bool = False
+    """Also say what the driver's head, cut out at the avatar's size, takes as H.264 at the same frame rate."""
     device: str = "cpu"
     """Where to compute."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the frames; bfloat16 is faster on processors that have it (AVX-512 BF16, AMX), and within 0.05 of float32."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,8 @@ def animate(config: AnimateConfig) -> None:
     Raises:
         UserError: no face in the source or in the whole driving video, or fewer driving frames than asked for.
     """
-    avatar = Avatar.from_run(config.run, config.which, config.device)
+    precision = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    avatar = Avatar.from_run(config.run, config.which, config.device, precision=precision)
     preparer = Preparer(avatar.options.image_size)
     sources = [preparer.from_file(path) for path in config.source]
     identity = avatar.identify([s.image for s in sources], [s.keypoints for s in sources], [s.mask for s in sources])
@@ -95,6 +101,7 @@ def animate(config: AnimateConfig) -> None:
     rate = Fraction(25) if info is None else info.rate
     audio = config.driving if info is not None and info.has_audio else None
     count = missed = 0
+    crops: list[np.ndarray] = []
     with VideoWriter(config.out, rate, synthetic=True, audio=audio) as writer:
         drives = follow(config.driving, preparer, config.smooth, config.frames)
         shown = frames_of(identity, drives, sources[0].pose if config.relative else None, config.background)
@@ -104,6 +111,8 @@ def animate(config: AnimateConfig) -> None:
                     crop = torch.from_numpy(drive.crop.copy()).permute(2, 0, 1).float() / 255
                     picture = torch.cat((torch.from_numpy(sources[0].image), crop, picture), 2)
                 writer.write(picture, drive.frame.time)
+                if config.bitrate:
+                    crops.append(drive.crop)
                 count += 1
                 missed += drive.pose is None
         except KeyboardInterrupt:
@@ -119,6 +128,8 @@ def animate(config: AnimateConfig) -> None:
     print(
         f"{config.out}: {count} frames; as landmarks {size} bytes a frame, {size * 8 * float(rate) / 1000:.0f} kbit/s"
     )
+    if config.bitrate:
+        print(f"the driver's head as H.264 at the same size: {h264_rate(crops, float(rate)):.0f} kbit/s (crf 28)")
 
 
 def frames_of(

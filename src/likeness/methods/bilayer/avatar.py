@@ -19,16 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from likeness.engine import load_tensors
-from likeness.engine.config import read_config, read_header
 from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
-from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
-from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
-from likeness.methods.bilayer.networks.folded import FoldedGenerator, speed_up
+from likeness.methods.bilayer.networks.folded import FoldedGenerator
 from likeness.methods.bilayer.networks.inference_generator import compose
+from likeness.methods.bilayer.networks.projector import Projector
+from likeness.methods.bilayer.networks.resized import fix_kernels
+from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.networks.warp import sample
-from likeness.methods.bilayer.published import find_network_file, load_network_weights
+from likeness.methods.bilayer.published import find_network_file, load_network_weights, read_run_config, run_folder
+from likeness.nets.memory import keep_freed_memory
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,7 @@ class Identity(nn.Module):
         layers = self.generator(self.embedder(poses))
         uvs = self.get_buffer("grid") + layers.delta_uvs.permute(0, 2, 3, 1)
         texture = self.get_buffer("texture").expand(poses.shape[0], -1, -1, -1)
-        # The lookup is in float32 whatever the networks run in: a UV in bfloat16 is only good to two pixels of 256.
-        high = sample(texture.float(), uvs.float())
-        return layers.lf_rgbs.float() + high, torch.sigmoid(layers.segs_logits.float())
+        return layers.lf_rgbs + sample(texture, uvs), torch.sigmoid(layers.segs_logits)
 
     @torch.inference_mode()
     def drive(self, pose: np.ndarray) -> Picture:
@@ -78,45 +77,67 @@ class Identity(nn.Module):
 class Avatar:
     """The networks of a trained run, ready to embed any number of people."""
 
-    def __init__(self, networks: dict[str, nn.Module], options: NetworkOptions, thickness: int = 2):
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        options: NetworkOptions,
+        thickness: int = 2,
+        precision: torch.dtype = torch.float32,
+    ):
+        """Make networks ready for use, in place.
+
+        Args:
+            networks: as of `build_network`; those of `BASE`, and the enhancer if it is to be used.
+            options: what they were built with.
+            thickness: of the stickmen that they were trained with.
+            precision: of driven frames: float32, or bfloat16, which is faster where the processor has it (AVX-512
+                BF16, AMX) and stays within 0.05 of float32.
+        """
+        self.precision = precision
         self.networks, self.options, self.thickness = networks, options, thickness
-        for network in networks.values():
+        keep_freed_memory()
+        for name, network in networks.items():
             fold_spectral_norm(network.eval()).requires_grad_(False)
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        for name in ("texture_generator", ENHANCER):
-            if name in networks:
-                speed_up(networks[name])
+            if name != "inference_generator":  # whose kernels are folded for each person
+                fix_kernels(network)
+            for module in network.modules():
+                if isinstance(module, Projector):
+                    module.collapse(options.emb_output_tensor_size)
 
     @classmethod
     def from_run(
-        cls, run: str | Path, which: str = "last", device: str | torch.device = "cpu", enhancer: bool = True
+        cls,
+        run: str | Path,
+        which: str = "last",
+        device: str | torch.device = "cpu",
+        enhancer: bool = True,
+        precision: torch.dtype = torch.float32,
     ) -> Avatar:
         """Load a run of either stage, or an imported one.
 
         Args:
-            run: the run's folder.
+            run: the run's folder, or `shipped` for the one that comes with the package.
             which: `last` or the number of an epoch.
             device: where to compute.
             enhancer: use the run's texture enhancer if it has one.
+            precision: see `Avatar`.
 
         Raises:
             UserError: no run, not one of this method, or a network is missing.
         """
-        header = read_header(Path(run) / "config.yaml")
-        if header.get("method") != "bilayer":
-            raise UserError(f"is a run of {header.get('method')}, expected one of bilayer", path=run)
-        kind = EnhancerConfig if header.get("stage") == "enhancer" else BilayerConfig
-        config: BilayerConfig = read_config(Path(run) / "config.yaml", kind)
+        run = run_folder(run)
+        config = read_run_config(run)
         names = [*BASE, ENHANCER] if enhancer and find_network_file(run, ENHANCER, which) else list(BASE)
         networks = {}
         for name in names:
             path = find_network_file(run, name, which)
             if path is None:
                 raise UserError(f"has no checkpoint {which!r} of {name}", path=run)
-            networks[name] = build_network(name, config, spectral_norm=config.spectral_norm)
+            networks[name] = build_network(name, config, spectral_norm=name in config.spn_networks)
             load_network_weights(networks[name], load_tensors(path), path)
             networks[name].to(device)
-        return cls(networks, network_options(config), config.stickmen_thickness)
+        return cls(networks, network_options(config), config.stickmen_thickness, precision)
 
     @property
     def device(self) -> torch.device:
@@ -158,7 +179,7 @@ class Avatar:
             texture = self.networks[ENHANCER](texture, source, imgs[0])
         return Identity(
             self.networks["keypoints_embedder"],
-            FoldedGenerator(generator, predicted),  # type: ignore[arg-type]
+            FoldedGenerator(generator, predicted, self.precision),  # type: ignore[arg-type]
             texture,
             grid,
         )

@@ -1,11 +1,12 @@
 """What the two stages of the bi-layer avatars can be told, and the presets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from likeness.engine import EngineConfig
-from likeness.methods.bilayer.networks import NetworkOptions
+from likeness.methods.bilayer.measures import MeasureName
+from likeness.methods.bilayer.networks import ALL, NetworkOptions
 
 PairMode = Literal[
     "random", "paper", "metrics", "same", "yaw_min_max", "yaw_close_original", "yaw_close_uniform", "distance"
@@ -42,6 +43,8 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     """Largest absolute yaw, degrees, of mode yaw_min_max."""
     min_distance: float = 0.0
     """Smallest sum of squared landmark distances, pixels, of mode distance."""
+    samples_per_video: int = 1
+    """Samples of each video in an epoch; the published training shows one."""
     num_source_frames: int = 1
     """Source frames of a sample."""
     num_target_frames: int = 1
@@ -63,12 +66,16 @@ class BilayerConfig(EngineConfig, NetworkOptions):
 
     lr: float = 2e-4
     """Learning rate of every network."""
+    lrs: dict[str, float] = field(default_factory=dict)
+    """Learning rates of single networks where they differ from `lr`."""
+    lr_decay_from: float = 1.0
+    """Share of the epochs after which the learning rate falls evenly towards 0; 1 keeps it constant."""
     adam_beta1: float = 0.5
     """First moment's decay."""
     bn_momentum: float = 1.0
     """Share of the newest batch in BatchNorm's running statistics."""
-    spectral_norm: bool = True
-    """On every convolution and linear layer that owns its weight."""
+    spn_networks: tuple[str, ...] = ALL
+    """Networks with spectral norm on every convolution and linear layer that owns its weight."""
     texture_dropout: float = 0.0
     """Dropout before the texture's output head."""
     inference_dropout: float = 0.0
@@ -76,7 +83,7 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     networks_to_train: tuple[str, ...] = ()
     """Train only these; empty means all of the stage."""
     init_experiment_dir: Path | None = None
-    """Run, or folder with `checkpoints/`, to start from."""
+    """Run, or folder with `checkpoints/`, to start from; `shipped` is the run that comes with the package."""
     init_networks: tuple[str, ...] = ()
     """Networks taken from there; empty with `init_experiment_dir` means all that it has."""
     init_which_epoch: str = "last"
@@ -92,6 +99,8 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     """Adversarial loss: plain, relativistic or relativistic average."""
     adv_loss_weight: float = 0.5
     """Weight of both adversarial terms."""
+    adv_from_epoch: int = 1
+    """First epoch with the discriminator; before it only pixels, features and masks are compared."""
     fem_loss_type: Literal["l1", "mse"] = "l1"
     """Feature matching: distance."""
     fem_loss_weight: float = 10.0
@@ -112,6 +121,8 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     """Pixel loss on the low-frequency layer: distance."""
     pix_loss_weight: float = 10.0
     """Pixel loss: weight."""
+    pix_full_loss_weight: float = 0.0
+    """The same distance on the whole picture, both layers together: weight."""
     seg_loss_type: Literal["bce", "dice"] = "bce"
     """Mask loss."""
     seg_loss_weight: float = 10.0
@@ -123,6 +134,12 @@ class BilayerConfig(EngineConfig, NetworkOptions):
     wpr_loss_decay_schedule: int = -1
     """Steps between two decays; -1 never."""
 
+    measures: tuple[MeasureName, ...] = ("L1", "PSNR")
+    """What validation measures of predicted pictures."""
+    arcface_weights: Path | None = None
+    """`insight_face.pth` for measure csim; without it dlib's network stands in under its own name."""
+    lpips_backbone: Path | None = None
+    """`vgg16-397923af.pth` for measure lpips; without it ST-LPIPS stands in under its own name."""
     calc_stats: bool = True
     """Average BatchNorm statistics over training batches before each validation."""
     stats_calc_iters: int = 100
@@ -136,7 +153,7 @@ class EnhancerConfig(BilayerConfig):
     """Enhancer stage: texture enhancer and discriminator on top of a frozen base run."""
 
     base_run: Path | None = None
-    """Run of the base stage; it also gives the discriminator its first weights."""
+    """Run of the base stage, or `shipped`; it also gives the discriminator its first weights."""
     base_which_epoch: str = "last"
     """Its checkpoint."""
 
@@ -144,12 +161,13 @@ class EnhancerConfig(BilayerConfig):
 _TINY: dict = {
     "image_size": 64,
     "emb_num_channels": 16,
-    "emb_max_channels": 128,
+    "emb_max_channels": 64,
     "tex_num_channels": 16,
-    "tex_max_channels": 128,
+    "tex_max_channels": 64,
     "inf_num_channels": 16,
-    "inf_max_channels": 128,
+    "inf_max_channels": 64,
     "pse_num_channels": 128,
+    "pse_use_harmonic_enc": True,
     "dis_num_channels": 16,
     "dis_max_channels": 128,
     "dis_num_blocks": 4,
@@ -158,14 +176,21 @@ _TINY: dict = {
     "enh_bottleneck_tensor_size": 32,
     "enh_num_blocks": 3,
     "stickmen_thickness": 1,
-    "batch_size": 4,
-    "epochs": 200,
-    "save_every": 50,
-    "validate_every": 50,
-    "visuals_every": 50,
-    "stats_calc_iters": 10,
+    # Spectral norms keep the predicted parameters, and with them the identity, small for the first thousands of steps.
+    "spn_networks": ("discriminator",),
+    "batch_size": 8,
+    "samples_per_video": 4,
+    "epochs": 60,
+    # In so few steps a discriminator doubles the price and draws its own patterns into the faces.
+    "adv_from_epoch": 61,
+    "lr": 6e-4,
+    "lr_decay_from": 0.6,
+    "pix_full_loss_weight": 10.0,
+    "save_every": 20,
+    "validate_every": 20,
+    "visuals_every": 20,
+    "stats_calc_iters": 30,
     "keep_last": 2,
-    "lr": 1e-3,
 }
 
 _RELEASED: dict = {
@@ -195,6 +220,8 @@ PRESETS: dict[str, BilayerConfig] = {
 }
 
 ENHANCER_PRESETS: dict[str, EnhancerConfig] = {
-    "tiny_enhancer": EnhancerConfig(**_TINY | {"epochs": 20, "save_every": 10, "validate_every": 10}),
+    "tiny_enhancer": EnhancerConfig(
+        **_TINY | {"epochs": 20, "adv_from_epoch": 1, "save_every": 10, "validate_every": 10}
+    ),
     "paper_enhancer": EnhancerConfig(pairs="paper", mask_source_and_target=False, drop_last=True, **_RELEASED),
 }

@@ -1,5 +1,6 @@
 """Batches of head frames for training, validation and standing statistics."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def load_frames(
 ) -> tuple[torch.Tensor, ...]:
     """Read frames -> pictures (F, 3, S, S) in [-1, 1], poses (F, 136), stickmen (F, 3, S, S), masks (F, 1, S, S).
 
-    A frame that cannot be read is replaced by the first of `reserve` that can.
+    A frame that cannot be read is replaced by the first of `reserve` that can, with a warning.
 
     Raises:
         UserError: neither the frame nor any of the reserve can be read.
@@ -47,15 +48,19 @@ def _read(root: Path, phase: str, name: str, reserve: Sequence[str], size: int) 
     first: UserError | None = None
     for candidate in (name, *reserve):
         try:
-            return heads.read_frame(root, phase, candidate, size)
+            frame = heads.read_frame(root, phase, candidate, size)
         except UserError as error:
             first = first or error
+            continue
+        if first is not None:
+            warnings.warn(f"{first}; frame {candidate} stands in for {name}", stacklevel=2)
+        return frame
     assert first is not None
     raise first
 
 
 class PairBatches(Batches[Pairs]):
-    """One sample a video and epoch, videos shuffled; epochs of general data in between where asked for.
+    """The samples of each video in shuffled order; epochs of general data in between where asked for.
 
     Args:
         videos: the data set.
@@ -83,7 +88,7 @@ class PairBatches(Batches[Pairs]):
     def set_epoch(self, epoch: int) -> None:
         super().set_epoch(epoch)
         self.videos = self.general if self.general is not None and self.is_general(epoch) else self.own
-        size = len(self.videos.frames)
+        size = len(self.videos.frames) * self.config.samples_per_video
         self.order = permutation(size, self.config.seed, epoch) if self.shuffle else np.arange(size)
 
     def is_general(self, epoch: int) -> bool:
@@ -101,8 +106,13 @@ class PairBatches(Batches[Pairs]):
     def samples(self, position: int) -> list[Sample]:
         """The samples of the whole batch at `position`, of all processes."""
         size = self.config.batch_size
-        chosen = self.order[position * size : (position + 1) * size]
-        return [self.rule.draw(self.videos, int(item), self.epoch) for item in chosen]
+        samples = []
+        for item in self.order[position * size : (position + 1) * size]:
+            turn, video = divmod(int(item), len(self.videos.frames))
+            samples.append(
+                self.rule.draw(self.videos, video, (self.epoch - 1) * self.config.samples_per_video + turn + 1)
+            )
+        return samples
 
     def epoch_samples(self) -> list[Sample]:
         """The samples of the whole epoch in order."""
@@ -113,7 +123,7 @@ class PairBatches(Batches[Pairs]):
         items = self.order[position * size : (position + 1) * size]
         mine = share(np.arange(len(items)), self.rank, self.world)
         samples = self.samples(position)
-        reserves = [self.videos.frames[items[i]] for i in mine]
+        reserves = [self.videos.frames[items[i] % len(self.videos.frames)] for i in mine]
         return make_batch(self.videos.root, self.videos.phase, [samples[i] for i in mine], reserves, self.config)
 
 

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,17 +13,12 @@ from torch import Tensor
 from likeness.errors import UserError
 from likeness.files import write_text
 from likeness.formats import heads
-from likeness.media.image import grid, to_uint8, write_image
+from likeness.media.image import grid, write_image
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.avatar import Avatar
+from likeness.methods.bilayer.measures import Measure, MeasureName, make_measures
 from likeness.methods.bilayer.pairs import PairRule, Videos
-from likeness.metrics.csim import cosine
-from likeness.metrics.lpips import load_lpips, load_st_lpips
-from likeness.metrics.pose import landmark_error
-from likeness.metrics.psnr import psnr, psnr_bytes
-from likeness.metrics.ssim import ssim
-from likeness.perception.faces import MediaPipeFaces
-from likeness.perception.identity import ArcFaceIdentity, default_identity
+from likeness.methods.bilayer.published import run_folder
 
 
 @dataclass(frozen=True)
@@ -32,17 +26,20 @@ class EvaluateConfig:
     """Measure a run on frames that it was not trained on."""
 
     run: Path
-    """Trained or imported run."""
+    """Trained or imported run, or `shipped`."""
     data_root: Path
     """Head data set."""
     phase: str = "test"
     """Its phase."""
+    source_phase: str | None = None
+    """Take the source frame from this phase of the same video, another clip with another camera or pose; None takes the
+    first frame of the measured clips themselves, as published."""
     which: str = "last"
     """Checkpoint of the run."""
     out: Path | None = None
-    """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run."""
+    """Folder of `evaluation.json`, `evaluation.csv` and pictures; default: `evaluation/` in the run, or here."""
     pairs_per_video: int = 4
-    """Target frames measured of each video; the source is its first frame."""
+    """Target frames measured of each video, spread over its frames."""
     identity: bool = True
     """Measure CSIM: ArcFace where its weights are given, dlib's network under its own name otherwise."""
     arcface_weights: Path | None = None
@@ -71,19 +68,23 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     avatar = Avatar.from_run(config.run, config.which, config.device)
     size = avatar.options.image_size
     videos = Videos.list(config.data_root, config.phase)
+    source_phase = config.source_phase or config.phase
+    sources = {_video(frames[0]): frames[0] for frames in Videos.list(config.data_root, source_phase).frames}
     measures = _measures(config)
     mean_frames = _mean_frames(config, size)
     rows: list[dict[str, object]] = []
     shown: list[Tensor] = []
     for number, frames in enumerate(videos.frames):
         rule = PairRule("paper", 1, config.pairs_per_video, testing=True)
-        sample = rule.draw(videos, number, 1)
-        source = heads.read_frame(videos.root, videos.phase, sample.sources[0], size)
+        targets = rule.draw(videos, number, 1).targets
+        video = _video(frames[0])
+        if video not in sources:
+            raise UserError(f"video {video} has no frame in phase {source_phase!r}", path=config.data_root)
+        source = heads.read_frame(videos.root, source_phase, sources[video], size)
         assert source.mask is not None
         identity = avatar.identify([source.image], [source.keypoints], [source.mask])
-        video = frames[0].rsplit("/", 2)[0]
-        for name in dict.fromkeys(sample.targets):
-            if name == sample.sources[0]:
+        for name in dict.fromkeys(targets):
+            if (source_phase, sources[video]) == (videos.phase, name):
                 continue
             target = heads.read_frame(videos.root, videos.phase, name, size)
             truth = _black(target)
@@ -94,12 +95,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
             }
             for kind, guess in guesses.items():
                 values = {key: measure(guess, truth, target.keypoints) for key, measure in measures.items()}
-                rows.append({"frame": name, "source": sample.sources[0], "method": kind, **values})
+                rows.append({"frame": name, "source": sources[video], "method": kind, **values})
             if len(shown) < 32:
                 shown += [_black(source), truth, guesses["avatar"], guesses["mean"]]
     if not rows:
         raise UserError(f"phase {config.phase!r} has no video with two frames", path=config.data_root)
-    out = config.out or config.run / "evaluation"
+    own = run_folder(config.run) == config.run
+    out = config.out or (config.run if own else Path()) / "evaluation"
     means = {
         kind: {key: _nanmean([r[key] for r in rows if r["method"] == kind]) for key in measures}
         for kind in ("avatar", "source", "mean")
@@ -107,7 +109,13 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     failed = dict.fromkeys(means, 0)
     for row in rows:
         failed[str(row["method"])] += config.pose and bool(np.isnan(float(str(row["pose_matching"]))))
-    document = {"pairs": len(rows) // 3, "phase": config.phase, "faces_not_found": failed, **means}
+    document = {
+        "pairs": len(rows) // 3,
+        "phase": config.phase,
+        "source_phase": source_phase,
+        "faces_not_found": failed,
+        **means,
+    }
     write_text(out / "evaluation.json", json.dumps(document, indent=2) + "\n")
     write_text(out / "evaluation.csv", _csv(rows))
     write_image(out / "evaluation.png", grid(shown, columns=4), synthetic=True)
@@ -116,45 +124,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     return means
 
 
-Measure = Callable[[Tensor, Tensor, np.ndarray], float]
-
-
 def _measures(config: EvaluateConfig) -> dict[str, Measure]:
-    def pair(function: Callable[[Tensor, Tensor], Tensor]) -> Measure:
-        return lambda guess, truth, _: float(function(guess[None], truth[None]).mean())
-
-    measures: dict[str, Measure] = {
-        "L1": pair(lambda a, b: (a - b).abs().mean()),
-        "PSNR": pair(psnr_bytes),
-        "PSNR_float": pair(psnr),
-        "SSIM": pair(lambda a, b: ssim(a, b, window="gaussian", border="zero")),
-        "SSIM_signed": pair(lambda a, b: ssim(a * 2 - 1, b * 2 - 1, window="gaussian", border="zero")),
-    }
-    if config.lpips:
-        name, network = (
-            ("LPIPS_vgg", load_lpips(config.lpips_backbone)) if config.lpips_backbone else ("ST_LPIPS", load_st_lpips())
-        )
-        measures[name] = pair(lambda a, b: network(a * 2 - 1, b * 2 - 1))
-    if config.identity:
-        encoder = ArcFaceIdentity(config.arcface_weights) if config.arcface_weights else default_identity()
-
-        def csim(guess: Tensor, truth: Tensor, keypoints: np.ndarray) -> float:
-            a, b = (torch.from_numpy(np.asarray(encoder(to_uint8(x), keypoints)))[None] for x in (guess, truth))
-            return float(cosine(a, b))
-
-        measures[f"CSIM_{encoder.name}"] = csim
-    if config.pose:
-        faces = MediaPipeFaces()
-
-        def pose(guess: Tensor, truth: Tensor, _: np.ndarray) -> float:
-            found = [faces.detect(to_uint8(x, truncate=True), any_face=True) for x in (guess, truth)]
-            if not all(found):
-                return float("nan")
-            a, b = (torch.from_numpy(f[0].landmarks)[None] for f in found)
-            return float(landmark_error(a, b))
-
-        measures["pose_matching"] = pose
-    return measures
+    names: list[MeasureName] = ["L1", "PSNR", "PSNR_float", "SSIM", "SSIM_signed"]
+    names += ["lpips"] if config.lpips else []
+    names += ["csim"] if config.identity else []
+    names += ["pose_matching"] if config.pose else []
+    return make_measures(names, config.arcface_weights, config.lpips_backbone)
 
 
 def _mean_frames(config: EvaluateConfig, size: int) -> dict[str, Tensor]:
@@ -167,8 +142,13 @@ def _mean_frames(config: EvaluateConfig, size: int) -> dict[str, Tensor]:
         for frames in videos.frames:
             chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, min(20, len(frames))).astype(int)]
             pictures = [_black(heads.read_frame(videos.root, phase, name, size)) for name in chosen]
-            means[frames[0].rsplit("/", 2)[0]] = torch.stack(pictures).mean(0)
+            means[_video(frames[0])] = torch.stack(pictures).mean(0)
     return means
+
+
+def _video(frame: str) -> str:
+    """PERSON/VIDEO of a frame's name."""
+    return frame.rsplit("/", 2)[0]
 
 
 def _black(frame: heads.HeadFrame) -> Tensor:

@@ -17,7 +17,7 @@ class ExportConfig:
     """Write one person's avatar: input `pose` (1, 136), outputs `colour` (1, 3, S, S) and `mask` (1, 1, S, S)."""
 
     run: Path
-    """Trained or imported run."""
+    """Trained or imported run, or `shipped`."""
     source: Path
     """Photograph of the person."""
     out: Path

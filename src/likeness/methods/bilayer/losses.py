@@ -101,7 +101,7 @@ class VggFeatures(nn.Module):
             if level:
                 layers.append(nn.AvgPool2d(2) if pooling == "avgpool" else nn.MaxPool2d(2))
             for _ in range(count):
-                layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU()]
+                layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU(inplace=True)]
                 width = out
         self.features = nn.Sequential(*layers)
         self.taps = VGG_TAPS[depth]

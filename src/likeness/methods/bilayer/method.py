@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,7 @@ from likeness.methods.bilayer import losses
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.data import ListedBatches, PairBatches, make_batches
 from likeness.methods.bilayer.grid import picture_grid
+from likeness.methods.bilayer.measures import Measure, make_measures
 from likeness.methods.bilayer.model import (
     BaseOutput,
     EnhancedOutput,
@@ -31,11 +33,12 @@ from likeness.methods.bilayer.model import (
     forward_enhancer,
     standing_statistics,
 )
-from likeness.methods.bilayer.networks import BASE, DISCRIMINATOR, ENHANCER, build_network
-from likeness.methods.bilayer.networks.spectral_norm import EPS
+from likeness.methods.bilayer.networks import ALL, BASE, DISCRIMINATOR, ENHANCER, build_network
 from likeness.methods.bilayer.networks.discriminator import Judgement
+from likeness.methods.bilayer.networks.spectral_norm import EPS, settle_spectral_norm
 from likeness.methods.bilayer.pairs import format_samples
-from likeness.methods.bilayer.published import find_network_file, load_network_weights
+from likeness.methods.bilayer.published import find_network_file, load_network_weights, run_folder
+from likeness.nets.memory import keep_freed_memory
 
 
 class BilayerStage(Stage[BilayerConfig, Pairs]):
@@ -45,22 +48,25 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
 
     def __init__(self, config: BilayerConfig, names: Iterable[str]):
         super().__init__(config)
+        keep_freed_memory()
         dropouts = {"texture_generator": config.texture_dropout, "inference_generator": config.inference_dropout}
         self.networks = {
             name: build_network(
                 name,
                 config,
                 dropout=dropouts.get(name, 0.0),
-                spectral_norm=config.spectral_norm,
+                spectral_norm=name in config.spn_networks,
                 bn_momentum=config.bn_momentum,
             )
             for name in names
         }
-        unknown = set(config.networks_to_train) - set(self.networks)
-        if unknown:
-            raise UserError(
-                f"--networks-to-train: no network {', '.join(sorted(unknown))}; there are {', '.join(names)}"
-            )
+        for network in self.networks.values():
+            settle_spectral_norm(network)
+        named = {"networks-to-train": set(config.networks_to_train), "lrs": set(config.lrs)}
+        named["spn-networks"] = set(config.spn_networks) - set(ALL)
+        for option, chosen in named.items():
+            if unknown := chosen - set(self.networks):
+                raise UserError(f"--{option}: no network {', '.join(sorted(unknown))}; there are {', '.join(names)}")
         if config.networks_to_train:
             self.trained = tuple(name for name in self.trained if name in config.networks_to_train)
         self.features = perceptual_networks(config)
@@ -71,14 +77,19 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
     def optimizers(self) -> dict[str, OptimizerSpec]:
         config = self.config
 
-        def adam(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-            return torch.optim.Adam(parameters, lr=config.lr, betas=(config.adam_beta1, 0.999), eps=EPS, fused=True)
+        def adam(name: str, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+            rate = config.lrs.get(name, config.lr)
+            return torch.optim.Adam(parameters, lr=rate, betas=(config.adam_beta1, 0.999), eps=EPS, fused=True)
 
-        specs = {}
-        for name in self.trained:
-            if any(parameter.requires_grad for parameter in self.networks[name].parameters()):
-                specs[name] = OptimizerSpec(factory=adam, networks=(name,))
-        return specs
+        def falling(finished: int) -> float:
+            return min(1.0, (config.epochs - finished) / (config.epochs * (1 - config.lr_decay_from)))
+
+        schedule = falling if config.lr_decay_from < 1 else None
+        return {
+            name: OptimizerSpec(factory=partial(adam, name), networks=(name,), schedule=schedule, per="epoch")
+            for name in self.trained
+            if any(parameter.requires_grad for parameter in self.networks[name].parameters())
+        }
 
     def updates(self) -> dict[str, UpdateSpec]:
         config = self.config
@@ -91,6 +102,7 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             "G_VGGFace": config.per_vggface_weight,
             "G_RANDOM": config.per_random_weight,
             "G_L1": config.pix_loss_weight,
+            "G_L1_full": config.pix_full_loss_weight,
             "G_BCE": config.seg_loss_weight,
         }
         updates = {"generator": UpdateSpec(generators, weights)}
@@ -105,22 +117,23 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         config = self.config
         if config.init_experiment_dir is None:
             return
+        folder = run_folder(config.init_experiment_dir)
         for name in config.init_networks or tuple(self.networks):
             if name not in self.networks:
                 raise UserError(
                     f"--init-networks: this stage has no network {name!r}; it has {', '.join(self.networks)}"
                 )
-            path = find_network_file(config.init_experiment_dir, name, config.init_which_epoch)
+            path = find_network_file(folder, name, config.init_which_epoch)
             if path is None and not config.init_networks:
                 continue
             if path is None:
-                raise UserError(
-                    f"has no checkpoint {config.init_which_epoch!r} of {name}", path=config.init_experiment_dir
-                )
+                raise UserError(f"has no checkpoint {config.init_which_epoch!r} of {name}", path=folder)
             load_network_weights(self.networks[name], load_tensors(path), path)
 
     def adversarial(self, real: Tensor, fake: Tensor, stickmen: Tensor, ctx: Context) -> dict[str, dict[str, Tensor]]:
-        """Both passes of the discriminator -> the adversarial terms of either update."""
+        """Both passes of the discriminator -> the adversarial terms of either update; none before its first epoch."""
+        if ctx.epoch < self.config.adv_from_epoch:
+            return {"generator": {}, "discriminator": {}}
         discriminator = self.networks[DISCRIMINATOR]
         kind = self.config.adv_pred_type
         first: Judgement = discriminator(real.detach(), fake.detach(), stickmen)
@@ -149,8 +162,23 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
     def finish(self, generator: dict[str, Tensor], discriminator: dict[str, Tensor], ctx: Context) -> None:
         """Step the generators first: the discriminator's own pass does not depend on them, but theirs on it."""
         ctx.update("generator", generator)
-        if "discriminator" in self.updates():
+        if discriminator and "discriminator" in self.updates():
             ctx.update("discriminator", discriminator)
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """What validation measures; made when first asked for, since some bring large networks."""
+        return make_measures(self.config.measures, self.config.arcface_weights, self.config.lpips_backbone)
+
+    def measured(self, fake: Tensor, real: Tensor, poses: Tensor) -> dict[str, Tensor]:
+        """Each measure's mean over pictures (F, 3, S, S) in [-1, 1] with poses (B, T, 136); NaN ones are left out."""
+        fake, real = (((x + 1) / 2).clamp(0, 1).cpu() for x in (fake, real))
+        points = ((poses.flatten(0, 1).cpu() + 1) / 2 * real.shape[-1]).unflatten(1, (68, 2)).numpy()
+        frames = list(zip(fake, real, points, strict=True))
+        means = {}
+        for name, measure in self.measures.items():
+            means[name] = torch.tensor([measure(*frame) for frame in frames]).nanmean().to(poses.device)
+        return means
 
     def calculate_statistics(self, ctx: Context) -> None:
         """Standing statistics of the base networks over some training batches."""
@@ -171,7 +199,11 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
             batches.set_epoch(report.epoch)
             root = batches.videos.root if isinstance(batches, PairBatches) else batches.root
             path = run.folder / f"{'train' if split == 'train' else 'test'}_filenames.txt"
-            old = path.read_text(encoding="utf-8") if report.epoch > 1 and path.is_file() else f"data-root:{root}\n"
+            old = (
+                path.read_text(encoding="utf-8")
+                if report.epoch > 1 and path.is_file()
+                else f"data-root:{root.absolute()}\n"
+            )
             write_text(path, old + format_samples(batches.epoch_samples()))
 
 
@@ -200,13 +232,15 @@ class BaseStage(BilayerStage):
             "G_L1": losses.pixelwise(frame.lf_rgbs, truth, config.pix_loss_type),
             "G_BCE": losses.segmentation(frame.segs_logits, batch.target_segs.flatten(0, 1), config.seg_loss_type),
         }
+        if config.pix_full_loss_weight:
+            terms["G_L1_full"] = losses.pixelwise(frame.imgs, truth, config.pix_loss_type)
         if weight > EPS:
             terms["G_WPR"] = weight * losses.warping_regularizer(frame.delta_uvs)
         self.finish(terms, adversarial["discriminator"], ctx)
 
     def measure(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out = forward_base(self.networks, self.config, batch)
-        return picture_measures(out.target.imgs, out.target_imgs)
+        return self.measured(out.target.imgs, out.target_imgs, batch.target_poses)
 
     def validate(self, ctx: Context) -> dict[str, float]:
         if self.config.calc_stats:
@@ -242,7 +276,7 @@ class EnhancerStage(BilayerStage):
             raise UserError("the enhancer stage starts from a trained base: give --base-run RUN")
         if self.config.base_run is not None:
             for name in (*BASE, DISCRIMINATOR):
-                path = find_network_file(self.config.base_run, name, self.config.base_which_epoch)
+                path = find_network_file(run_folder(self.config.base_run), name, self.config.base_which_epoch)
                 if path is None and name == DISCRIMINATOR:
                     continue
                 if path is None:
@@ -259,18 +293,11 @@ class EnhancerStage(BilayerStage):
 
     def measure(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out: EnhancedOutput = forward_enhancer(self.networks, self.config, batch)
-        return picture_measures(out.imgs, out.target_imgs)
+        return self.measured(out.imgs, out.target_imgs, batch.target_poses)
 
     def visuals(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out = forward_enhancer(self.networks, self.config, batch)
         return {"grid": picture_grid(batch, out.base, out, self.config.num_visuals)}
-
-
-def picture_measures(fake: Tensor, real: Tensor) -> dict[str, Tensor]:
-    """L1 in [0, 1] and PSNR (dB, clamped to [0, 1]) of pictures in [-1, 1]."""
-    a, b = (((x + 1) / 2).clamp(0, 1) for x in (fake, real))
-    mse = (a - b).square().mean().clamp(min=1e-10)
-    return {"l1": (a - b).abs().mean(), "PSNR": -10 * mse.log10()}
 
 
 def perceptual_networks(config: BilayerConfig) -> dict[str, nn.Module]:

@@ -7,15 +7,22 @@ Each normalised layer is `weight_orig`, `bias`, `weight_u`, `weight_v`. Files of
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from likeness.engine import Run, Tag, load_tensors, load_weights
+from likeness.engine.config import read_config, read_header
 from likeness.errors import UserError
-from likeness.methods.bilayer.config import PRESETS, BilayerConfig
+from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import ALL, build_network
+
+SHIPPED = Path(str(files("likeness.methods.bilayer"))) / "weights" / "heads64"
+"""The run that comes with the package."""
+
+PROJECTOR_INPUT = re.compile(r"\.fc_blocks\.\d+\.\d+\.0\.weight$")
 
 
 def complete(weights: Mapping[str, Tensor], path: str | Path) -> dict[str, Tensor]:
@@ -55,10 +62,53 @@ def _solve_v(original: Tensor, u: Tensor, used: Tensor | None) -> Tensor:
 def load_network_weights(network: nn.Module, weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Fill a network from a file's content, old layouts included; shapes and names are checked."""
     content = complete(weights, path)
-    grid = network.state_dict().get("identity_grid")
-    if grid is not None:
-        content.setdefault("identity_grid", grid)
+    expected = network.state_dict()
+    if "identity_grid" in expected:
+        content.setdefault("identity_grid", expected["identity_grid"])
+    for key, weight in content.items():
+        if PROJECTOR_INPUT.search(key) and key in expected and weight.shape != expected[key].shape:
+            content[key] = spread(weight, expected[key].shape[1])
     load_weights(network, content, path)
+
+
+def compact(weight: Tensor, size: int) -> Tensor:
+    """A projector's first weight (hidden, s * s) -> (hidden, size * size), the sums over equal inputs.
+
+    The embedding's `size` x `size` pixels are repeated to s x s before they reach this layer.
+    """
+    side = int(weight.shape[1] ** 0.5)
+    if side * side != weight.shape[1] or side % size:
+        return weight
+    return nn.functional.avg_pool2d(weight.view(1, -1, side, side), side // size, divisor_override=1).flatten(2)[0]
+
+
+def spread(weight: Tensor, inputs: int) -> Tensor:
+    """The inverse of `compact`: every sum is shared evenly; weights that do not divide so are left alone."""
+    size, side = int(weight.shape[1] ** 0.5), int(inputs**0.5)
+    if size * size != weight.shape[1] or side * side != inputs or side % size:
+        return weight
+    repeat = side // size
+    shared = weight.float().view(-1, size, size) / repeat**2
+    return shared.repeat_interleave(repeat, 1).repeat_interleave(repeat, 2).flatten(1)
+
+
+def run_folder(run: str | Path) -> Path:
+    """The folder of a run; `shipped` names the one that comes with the package, unless there is a folder so called."""
+    folder = Path(run)
+    return SHIPPED if str(run) == "shipped" and not folder.exists() else folder
+
+
+def read_run_config(run: str | Path) -> BilayerConfig:
+    """The configuration of a run of either stage.
+
+    Raises:
+        UserError: no run, or one of another method.
+    """
+    path = Path(run) / "config.yaml"
+    header = read_header(path)
+    if header.get("method") != "bilayer":
+        raise UserError(f"is a run of {header.get('method')}, expected one of bilayer", path=run)
+    return read_config(path, EnhancerConfig if header.get("stage") == "enhancer" else BilayerConfig)
 
 
 def find_network_file(folder: str | Path, name: str, which: str = "last") -> Path | None:
@@ -68,7 +118,7 @@ def find_network_file(folder: str | Path, name: str, which: str = "last") -> Pat
         return folder if folder.stem.endswith(name) else None
     folder = folder / "checkpoints" if (folder / "checkpoints").is_dir() else folder
     found: dict[str, Path] = {}
-    for path in folder.glob(f"*_{name}.pth"):
+    for path in (*folder.glob(f"*_{name}.pth"), *folder.glob(f"*_{name}.safetensors")):
         match = re.fullmatch(rf"(\d+(?:-\d+)?)_{name}", path.stem)
         if match:
             found[match[1]] = path
@@ -123,7 +173,7 @@ def import_published(config: ImportConfig) -> None:
     if missing:
         raise UserError(f"found no file for {', '.join(missing)}: expected names such as 2225_{missing[0]}.pth")
     for name, path in chosen.items():
-        networks[name] = build_network(name, settings)
+        networks[name] = build_network(name, settings, spectral_norm=name in settings.spn_networks)
         load_network_weights(networks[name], load_tensors(path), path)
         print(f"{name}: {path.name}")
     run = Run(config.out)

@@ -19,7 +19,10 @@ METHOD = Method(
         "import": f"{_HERE}.published:import_published",
         "invert": f"{_HERE}.invert:invert",
     },
-    commands={"extract portraits": f"{_HERE}.extract:extract_portraits"},
+    commands={
+        "extract portraits": f"{_HERE}.extract:extract_portraits",
+        "prove gmpi": f"{_HERE}.proof:prove",
+    },
     compat=f"{_HERE}.compat:rewrite",
     demo=f"{_HERE}.demo:demo",
 )

@@ -8,11 +8,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from likeness.errors import UserError
 from likeness.media.image import grid, write_image
 from likeness.media.video import write_video
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.mesh import Smoothing, mesh_of, write_mesh
 from likeness.methods.gmpi.networks import MPI, TruncationCentre
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.page import write_page
 from likeness.nets.stylegan2 import Noise, random_noise
 
@@ -25,8 +27,9 @@ COLUMNS = 8
 class AnimateConfig:
     """Pictures, videos, layers and pages of a run's samples."""
 
-    run: Path
-    """Run of stage gmpi (trained, or imported from published files)."""
+    run: Path | None = None
+    """Run of stage gmpi (trained or imported), or a small .safetensors of `likeness prove gmpi`; without it the small
+    model that ships."""
     output_dir: Path
     """Folder to write; with several seeds, one sub-folder each."""
     seeds: tuple[int, ...] = (0,)
@@ -47,7 +50,7 @@ class AnimateConfig:
 
 def animate(config: AnimateConfig) -> None:
     """Write rendered.png and mpi_*.png, video_rgb_*.mp4 and video_depth_*.mp4, parallax.html for every seed."""
-    avatar = Avatar.from_run(config.run)
+    avatar = open_avatar(config.run)
     for seed in config.seeds:
         folder = config.output_dir if len(config.seeds) == 1 else config.output_dir / f"seed_{seed:04d}"
         animate_seed(avatar, seed, folder, config)
@@ -76,7 +79,7 @@ def animate_seed(avatar: Avatar, seed: int, folder: Path, config: AnimateConfig)
         if direction in config.what:
             write_sweep(folder, avatar, mpi, planes, direction)
     if "page" in config.what:
-        write_page(folder / "parallax.html", mpi, planes, avatar.scene)
+        write_page(folder / "parallax.html", mpi, planes, avatar.scene, align_corners=avatar.config.align_corners)
 
 
 def write_layers(folder: Path, mpi: MPI) -> None:
@@ -120,8 +123,8 @@ def write_sweep(
 class ExportConfig:
     """A mesh of a run's sample, or the run in the published layout."""
 
-    run: Path
-    """Run of stage gmpi."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
     to: Literal["ply", "glb"] = "ply"
@@ -143,10 +146,12 @@ def export(config: ExportConfig) -> None:
     if config.layout == "original":
         from likeness.methods.gmpi.published import export_published
 
+        if config.run is None:
+            raise UserError("--layout original writes a run: name it with --run")
         export_published(config.run, config.out)
         return
     mesh = mesh_of(
-        Avatar.from_run(config.run),
+        open_avatar(config.run),
         config.seed,
         psi=config.truncation_psi,
         chunk=config.chunk_n_planes,

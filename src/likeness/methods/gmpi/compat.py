@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from likeness.errors import UserError
+from likeness.methods.gmpi.compat_yaml import is_original, read_yaml
 from likeness.methods.gmpi.config import GMPI_PRESETS
 
 UNIMPLEMENTED = {
@@ -24,7 +24,8 @@ DROPPED = {
 }
 KEYS = {
     "SEED": "seed", "LOG_DIR": "experiment-dir", "TRAIN.total_iters": "max-updates", "TRAIN.n_epochs": "epochs",
-    "TRAIN.sample_interval": "visuals-every", "TRAIN.model_save_interval": "save-every",
+    "TRAIN.eval_freq": "validate-every", "TRAIN.sample_interval": "visuals-every",
+    "TRAIN.model_save_interval": "save-every",
     "TRAIN.n_dataloader_workers": "workers", "TRAIN.aug_with_lighting": "shading",
     "TRAIN.aug_with_lighting_max_ka": "ambient", "TRAIN.aug_with_lighting_max_kd": "diffuse",
     "TRAIN.aug_with_lighting_start_iter": "shading-start", "TRAIN.aug_with_lighting_grow_n_iters": "shading-ramp",
@@ -62,20 +63,31 @@ def refuse_unimplemented(options: Mapping[str, Any]) -> None:
 
 
 def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
-    """Rewrite `--run_dataset ...` with trailing `KEY value` pairs of the yaml; lines of ours come back as they are.
+    """Rewrite `--run_dataset ...` with trailing `KEY value` pairs of the yaml, and `--config gmpi.yaml`.
+
+    Lines of ours come back as they are.
 
     Raises:
         UserError: an unknown key, or an option that was never implemented.
     """
     words = [word for given in arguments for word in (given.split("=", 1) if given.startswith("--") else [given])]
     names = {word[2:].replace("-", "_") for word in words if word.startswith("--")}
-    if verb != "train" or not names & {"run_dataset"}:
+    file = words[words.index("--config") + 1] if "--config" in words[:-1] else None
+    original = file is not None and is_original(file)
+    if verb != "train" or not (original or "run_dataset" in names):
         return list(arguments)
+    if original:
+        at = words.index("--config")
+        words = words[:at] + words[at + 2 :]
+        if "run_dataset" not in names:  # the rest of the line is ours
+            rewritten = [*read_yaml(str(file)), *words]
+            print(f"likeness train gmpi {shlex.join(rewritten)}")
+            return rewritten
     values, pairs = _read(words)
     dataset = values["run_dataset"]
     if dataset not in GMPI_PRESETS:
         raise UserError(f"--run_dataset {dataset}: choose one of {', '.join(GMPI_PRESETS)}")
-    rewritten = ["--preset", dataset]
+    rewritten = read_yaml(str(file), dataset) if original else ["--preset", dataset]
     processes = int(values.get("nproc_per_node", "1"))
     if processes < 1:
         raise UserError("--nproc_per_node 0 starts nothing: give at least 1")
@@ -110,19 +122,6 @@ def overrides(pairs: Mapping[str, Any]) -> list[str]:
             raise UserError(f"{key} is no option that does anything in GMPI; known are {', '.join(sorted(KEYS))}")
         flags += [f"--{KEYS[key]}", str(value)]
     return flags
-
-
-def read_yaml(path: str | Path) -> list[str]:
-    """Our flags of an original `gmpi.yaml`'s GMPI section."""
-    document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    return overrides(_flattened(document.get("GMPI", document)))
-
-
-def _flattened(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= _flattened(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def _read(words: list[str]) -> tuple[dict[str, str], dict[str, Any]]:

@@ -46,17 +46,23 @@ class PortraitConfig(EngineConfig):
 
     def open(self) -> Portraits:
         """The collection, from the places that the original's preparation leaves it in."""
-        layout: Layout
-        if self.dataset == "FFHQ":
-            images = self.data / f"ffhq{self.resolution}x{self.resolution}.zip"
-            layout, poses = "ffhq", self.data / f"ffhq{self.resolution}_deep3dface_coeffs"
-        elif self.dataset == "MetFaces":
-            images = self.data / f"metfaces{self.resolution}x{self.resolution}_xflip"
-            layout, poses = "metfaces", self.data / "metfaces_xflip_deep3dface_coeffs"
-        else:
-            layout, images = "afhqcat", self.data / f"afhq_v2_train_cat_{self.resolution}"
-            poses = images
-        return open_portraits(layout, images, poses)
+        layouts: dict[DatasetName, Layout] = {"FFHQ": "ffhq", "AFHQCat": "afhqcat", "MetFaces": "metfaces"}
+        images = self.image_root()
+        poses = {
+            "FFHQ": self.data / f"ffhq{self.resolution}_deep3dface_coeffs",
+            "AFHQCat": images,
+            "MetFaces": self.data / "metfaces_xflip_deep3dface_coeffs",
+        }[self.dataset]
+        return open_portraits(layouts[self.dataset], images, poses)
+
+    def image_root(self) -> Path:
+        """FFHQ's zip, or the folder of pictures."""
+        names = {
+            "FFHQ": f"ffhq{self.resolution}x{self.resolution}.zip",
+            "AFHQCat": f"afhq_v2_train_cat_{self.resolution}",
+            "MetFaces": f"metfaces{self.resolution}x{self.resolution}_xflip",
+        }
+        return self.data / names[self.dataset]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,10 +75,16 @@ class GMPIConfig(PortraitConfig):
     seed: int = 123
     save_every: int = 500
     save_unit: Literal["epoch", "update"] = "update"
-    validate_every: int = 0
+    validate_every: int = 5000
     validate_unit: Literal["epoch", "update"] = "update"
     visuals_every: int = 200
 
+    inception: Path | None = None
+    """The published Inception weights, for the average's FID every `validate_every` updates; None measures none."""
+    fid_pictures: int = 2048
+    """Generated pictures of that FID."""
+    fid_real: int = 8000
+    """Real pictures of that FID, where there are as many."""
     pretrained: Path | None = None
     """A StyleGAN2 `.pkl`, or a run of stage stylegan2, that both networks start from; None starts from noise."""
     variant: Variant = "depth"
@@ -211,16 +223,18 @@ GMPI_PRESETS["tiny"] = GMPIConfig(
     pretrained=Path("runs/stylegan2-tiny"),
     planes=8,
     batch_size=4,
-    max_updates=300,
-    shading_start=100,
-    shading_ramp=100,
-    save_every=150,
-    visuals_every=150,
+    views=2,
+    max_updates=2600,
+    shading_start=300,
+    ramp_from=1.0,
+    save_every=250,
+    keep_last=2,
+    visuals_every=250,
 )
 
 STYLEGAN2_PRESETS: dict[str, StyleGAN2Config] = {
     "stylegan2-tiny": StyleGAN2Config(
-        **_TINY, experiment_name="stylegan2-tiny", batch_size=8, max_updates=600, save_every=300, visuals_every=300
+        **_TINY, experiment_name="stylegan2-tiny", batch_size=8, max_updates=400, save_every=400, visuals_every=200
     ),
     "stylegan2": StyleGAN2Config(experiment_name="stylegan2", channel_base=16384),
 }

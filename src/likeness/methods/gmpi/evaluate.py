@@ -5,7 +5,7 @@ Source: Zhao et al., ECCV 2022, section 5.2, and its published evaluation settin
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,12 @@ from likeness.media.image import list_images, read_image, write_image
 from likeness.methods.gmpi.avatar import Avatar
 from likeness.methods.gmpi.data import first_pictures
 from likeness.methods.gmpi.networks import TruncationCentre
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.truth import measure_truth
 from likeness.metrics.csim import cosine
 from likeness.metrics.depth import depth_error
 from likeness.metrics.fid import frechet_distance, kernel_distance
+from likeness.metrics.inception import features, load_inception
 from likeness.metrics.pose import angle_error
 from likeness.nets.stylegan2 import random_noise
 
@@ -37,10 +39,12 @@ KID_SUBSET = 1000
 class EvaluateConfig:
     """Write a run's pictures as the protocol names them, and measure them with backbones given by path."""
 
-    run: Path
-    """Run of stage gmpi."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
+    data: Path | None = None
+    """Folder of the data set, where it is not the run's own."""
     task: Task = "fid_kid"
     """fid_kid: single views. consistency: pairs of views. geometry: views with depth at 224 pixels. truth: portraits
     of `likeness capture gmpi`, fitted as `likeness invert gmpi` does, against true depth, pose and other views."""
@@ -53,8 +57,9 @@ class EvaluateConfig:
     truncation_center: TruncationCentre = "mean"
     """What truncation pulls towards."""
     backbone: Path | None = None
-    """TorchScript network: fid_kid Inception-v3 features (N, 2048), consistency ArcFace embeddings; both take
-    pictures in [0, 1]. Without it the pictures are written and not measured."""
+    """fid_kid: the published Inception weights (.pth), or a TorchScript network of features; consistency: a
+    TorchScript network of ArcFace embeddings. TorchScript networks take pictures in [0, 1]. Without a backbone the
+    pictures are written and not measured."""
     faces: Path | None = None
     """geometry: folder of %06d.npz with `depth`, `mask` (224, 224) and `angle` (3,) of a face model."""
     real_truncates: bool = False
@@ -63,7 +68,9 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> None:
     """Write what is missing of the pictures, then the measures that the given backbones allow."""
-    avatar = Avatar.from_run(config.run)
+    avatar = open_avatar(config.run)
+    if config.data is not None:
+        avatar = replace(avatar, config=replace(avatar.config, data=config.data))
     if config.task == "truth":
         measure_truth(avatar, config.out / "truth", config.n_imgs)
         return
@@ -129,16 +136,28 @@ def write_real(avatar: Avatar, config: EvaluateConfig) -> Path:
 
 
 def load_backbone(path: Path) -> Embed:
-    """A TorchScript network by path.
+    """A TorchScript network by path, or the Inception network of published FIDs (`.pth`).
 
     Raises:
         UserError: it cannot be read.
     """
+    if path.suffix == ".pth":
+        return inception_features(path)
     try:
         network = torch.jit.load(str(path), map_location="cpu").eval()
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(f"is no TorchScript network ({str(error).splitlines()[0]})", path=path) from error
     return network
+
+
+def inception_features(path: Path) -> Embed:
+    """Pictures in [0, 1] -> (N, 2048) by the published weights, as torch-fidelity brings bytes to them."""
+    network = load_inception(path)
+
+    def embed(image: Tensor) -> Tensor:
+        return torch.from_numpy(features(network, [(image * 255).round().to(torch.uint8)]))
+
+    return embed
 
 
 @torch.no_grad()

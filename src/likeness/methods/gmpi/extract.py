@@ -6,7 +6,7 @@ Source of the square: Karras et al., "Progressive Growing of GANs", ICLR 2018, a
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -17,25 +17,35 @@ from likeness.capture.gmpi import FOV, five_points, reconstruction_pose
 from likeness.errors import UserError
 from likeness.files import write_text
 from likeness.formats import portraits
-from likeness.media.image import list_images, read_uint8
+from likeness.media.image import IMAGE_SUFFIXES, list_images, read_uint8
 from likeness.perception.faces import MediaPipeFaces, find_face
 from likeness.perception.head_pose import head_pose
 from likeness.perception.protocols import FaceTracker
 
 ORIGIN = "likeness extract portraits: MediaPipe's landmarks, pose by perspective-n-point"
 SOURCES_FILE = "sources.json"
+MIRROR_ORDER = np.array(
+    [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, *range(35, 30, -1), 45, 44, 43, 42, 47, 46, 39, 38, 37, 36,
+     41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), 67, 66, 65]
+)  # fmt: skip
+"""Which of the 68 points takes the place of each when a face is mirrored."""
 FLIP = np.diag([1.0, -1.0, -1.0])
 """Between OpenCV's axes and Deep3DFaceRecon's (y up, z to the viewer)."""
 
 TILT = 0.136
 """Radians by which the mean face of `head_pose` looks further up than the stage's upright head: the mean difference of
-pitch over eight synthetic portraits (their spread is 0.04)."""
+pitch over eight synthetic portraits (their spread is 0.04).
+
+The stage's upright head is Deep3DFaceRecon's to 0.065 radians of pitch: so much further up do its people look (mean of
+24, whose spread is 0.07) when their eyes, nose and mouth corners are laid on that model's five standard points.
+"""
 
 
 def extract_portraits(
     images: Annotated[Path, tyro.conf.Positional],
     out: Annotated[Path, tyro.conf.Positional],
     resolution: int = 256,
+    layout: Literal["ffhq", "metfaces"] = "ffhq",
     aligned: bool = False,
     any_face: bool = False,
 ) -> None:
@@ -43,12 +53,14 @@ def extract_portraits(
 
     Writes into OUT what the data set FFHQ has: ffhq<R>x<R>.zip, the poses in ffhq<R>_deep3dface_coeffs and the five
     points in mtcnn_ffhq_<R>/detections, all marked with their origin, and sources.json, which says what came from
-    where and what was left out.
+    where and what was left out. With `--layout metfaces` what MetFaces has: metfaces<R>x<R>_xflip with every portrait
+    and its mirror image, metfaces_xflip_deep3dface_coeffs and metfaces_detect/detections.
 
     Args:
-        images: folder of pictures with one person each (of several faces the largest is taken).
+        images: folder of pictures, sub-folders included, with one person each (of several faces the largest is taken).
         out: folder to write; name it with `--data` in training.
         resolution: side of the portraits.
+        layout: whose folders and names to write.
         aligned: the pictures are square portraits aligned as FFHQ's already: they are resized, not cropped. Those
             without a face then stay in the zip and are named in fail_list.txt.
         any_face: also take what a second detector does not take for a human face.
@@ -57,9 +69,8 @@ def extract_portraits(
         raise UserError(f"--resolution {resolution}: expected a power of two, such as 256")
     if not images.is_dir():
         raise UserError("is no folder: name a folder of pictures", path=images)
-    files = list_images(images)
-    if not files:
-        raise UserError("holds no picture", path=images)
+    nested = sorted({path.parent for path in images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES})
+    files = [path for folder in nested or [images] for path in list_images(folder)]
     tracker = MediaPipeFaces()
     used: list[Path] = []
     found: list[np.ndarray | None] = []
@@ -70,34 +81,74 @@ def extract_portraits(
             try:
                 picture, points = portrait(path, resolution, aligned, any_face, tracker)
             except UserError as error:
-                left_out[path.name] = str(error)
+                left_out[str(path.relative_to(images))] = str(error)
                 continue
             used.append(path)
             found.append(points)
             yield picture
 
-    archive = out / f"ffhq{resolution}x{resolution}.zip"
-    names = portraits.write_ffhq(archive, pictures())
-    poses, detections = out / f"ffhq{resolution}_deep3dface_coeffs", out / f"mtcnn_ffhq_{resolution}" / "detections"
-    failed = []
-    for name, points in zip(names, found, strict=True):
-        if points is None:
-            failed.append(name)
-            continue
-        angle, trans = pose_of_landmarks(points, resolution)
-        portraits.write_coefficients(
-            poses / Path(name).with_suffix(".mat"), angle=angle, trans=trans, landmarks=points, origin=ORIGIN
-        )
-        portraits.write_landmarks(detections / "results" / Path(name).with_suffix(".txt"), five_points(points))
-    for folder in (poses, detections):
-        portraits.write_fail_list(folder, failed)
+    writer = {"ffhq": _write_ffhq, "metfaces": _write_metfaces}[layout]
+    images_root, names, failed = writer(out, resolution, pictures(), found)
     told = {
         "origin": ORIGIN,
-        "pictures": {name: str(path.name) for name, path in zip(names, used, strict=True)},
+        "pictures": {name: str(path.relative_to(images)) for name, path in zip(names, used, strict=True)},
         "left_out": left_out,
     }
     write_text(out / SOURCES_FILE, json.dumps(told, indent=1) + "\n")
-    print(f"{archive}: {len(names)} portraits, {len(failed)} of them without a face; {len(left_out)} pictures left out")
+    print(f"{images_root}: {len(names)} portraits, {failed} of them without a face; {len(left_out)} pictures left out")
+
+
+def _write_ffhq(
+    out: Path, resolution: int, pictures: Iterator[np.ndarray], found: list[np.ndarray | None]
+) -> tuple[Path, list[str], int]:
+    """The zip, its members' names, and how many of them have no face; `found` fills as `pictures` are drawn."""
+    archive = out / f"ffhq{resolution}x{resolution}.zip"
+    names = portraits.write_ffhq(archive, pictures)
+    poses, detections = out / f"ffhq{resolution}_deep3dface_coeffs", out / f"mtcnn_ffhq_{resolution}" / "detections"
+    failed = [name for name, points in zip(names, found, strict=True) if points is None]
+    for name, points in zip(names, found, strict=True):
+        if points is not None:
+            pose, landmarks = (Path(name).with_suffix(suffix) for suffix in (".mat", ".txt"))
+            _write_face(poses / pose, detections / "results" / landmarks, points, resolution)
+    for folder in (poses, detections):
+        portraits.write_fail_list(folder, failed)
+    return archive, names, len(failed)
+
+
+def _write_metfaces(
+    out: Path, resolution: int, pictures: Iterator[np.ndarray], found: list[np.ndarray | None]
+) -> tuple[Path, list[str], int]:
+    """As `_write_ffhq`, with every portrait's mirror image beside it."""
+    folder = out / f"metfaces{resolution}x{resolution}_xflip"
+    names: list[str] = []
+    for picture in pictures:
+        names.append(f"{len(names):05d}.png")
+        portraits.write_metfaces(folder, {Path(names[-1]).stem: picture})
+    portraits.flip_metfaces(folder)
+    poses, detections = out / "metfaces_xflip_deep3dface_coeffs", out / "metfaces_detect" / "detections"
+    failed = []
+    for name, points in zip(names, found, strict=True):
+        for suffix, seen in (("", points), (portraits.MIRROR_SUFFIX, mirrored(points, resolution))):
+            stem = Path(name).stem + suffix
+            if seen is None:
+                failed.append(f"{stem}.png")
+            else:
+                landmarks = detections / "results" / f"{stem}.txt"
+                _write_face(poses / "coeffs" / f"{stem}.mat", landmarks, seen, resolution)
+    for place in (poses, detections):
+        portraits.write_fail_list(place, failed)
+    return folder, names, len(failed) // 2
+
+
+def _write_face(pose: Path, landmarks: Path, points: np.ndarray, resolution: int) -> None:
+    angle, trans = pose_of_landmarks(points, resolution)
+    portraits.write_coefficients(pose, angle=angle, trans=trans, landmarks=points, origin=ORIGIN)
+    portraits.write_landmarks(landmarks, five_points(points))
+
+
+def mirrored(points: np.ndarray | None, resolution: int) -> np.ndarray | None:
+    """Landmarks (68, 2) of the mirrored portrait: left and right change places."""
+    return None if points is None else (points * [-1, 1] + [resolution, 0])[MIRROR_ORDER]
 
 
 def portrait(

@@ -22,6 +22,7 @@ from likeness.methods.gmpi.data import pose_of
 from likeness.methods.gmpi.extract import portrait, pose_of_landmarks
 from likeness.methods.gmpi.mesh import mesh_of_layers, volume_planes, write_mesh
 from likeness.methods.gmpi.networks import MPI, MPIGenerator
+from likeness.methods.gmpi.packed import open_avatar
 from likeness.methods.gmpi.page import write_page
 from likeness.perception.faces import MediaPipeFaces
 from likeness.render.multiplane import render
@@ -39,8 +40,8 @@ class InvertConfig:
 
     photo: Annotated[Path, tyro.conf.Positional]
     """Square portrait, aligned as the training pictures are."""
-    run: Path
-    """Run of stage gmpi."""
+    run: Path | None = None
+    """Run of stage gmpi, or a small .safetensors of `likeness prove gmpi`; without it the small model that ships."""
     out: Path
     """Folder to write."""
     align: bool = False
@@ -81,7 +82,7 @@ class Inversion:
 
 def invert(config: InvertConfig) -> None:
     """Write fitted.png, video_rgb_*.mp4 and video_depth_*.mp4, parallax.html, mesh.ply and mesh.glb."""
-    avatar = Avatar.from_run(config.run)
+    avatar = open_avatar(config.run)
     target, config = prepare(avatar, config)
     found = fit(avatar, target, config)
     fitted = Avatar(avatar.config, found.generator)
@@ -90,7 +91,9 @@ def invert(config: InvertConfig) -> None:
     write_image(config.out / "fitted.png", image.cpu(), synthetic=True)
     write_sweep(config.out, fitted, found.mpi, found.planes, "horizontal")
     write_sweep(config.out, fitted, found.mpi, found.planes, "vertical")
-    write_page(config.out / "parallax.html", found.mpi, found.planes, avatar.scene)
+    write_page(
+        config.out / "parallax.html", found.mpi, found.planes, avatar.scene, align_corners=avatar.config.align_corners
+    )
     layers = fitted.mpi_of_styles(found.styles, volume_planes(fitted), chunk=MESH_CHUNK, force_background=False)
     mesh = mesh_of_layers(fitted, layers)
     for suffix in ("ply", "glb"):

@@ -1,4 +1,7 @@
-"""A multiplane image as a page that a browser shows with live parallax: transparent layers, CSS only, no server."""
+"""A multiplane image as a page that a browser shows with live parallax: transparent layers, CSS only, no server.
+
+`parallax.html#yaw=0.3&pitch=-0.1` opens at that pose (radians).
+"""
 
 import base64
 import io
@@ -12,6 +15,7 @@ from torch import Tensor
 from likeness.files import write_text
 from likeness.methods.gmpi.networks import MPI
 from likeness.methods.gmpi.scene import Scene
+from likeness.render.multiplane import INSET
 
 TEMPLATE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Multiplane image</title>
@@ -37,7 +41,8 @@ function show(yaw, pitch) {{
   const right = [c, 0, s], down = [e * s, d, -e * c], forward = [-d * s, e, d * c];
   const eye = [r * d * s, -r * e, r - r * d * c];
   const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
-  scene.planes.forEach(([z, height, width], index) => {{
+  scene.planes.forEach(([z, tall, wide], index) => {{
+    const height = tall * scene.reach, width = wide * scene.reach;
     // The texture's pixel (u, v) lies at corner + u * across + v * below in the world; a picture pixel is a homography.
     const corner = [-width / 2 - eye[0], -height / 2 - eye[1], z - eye[2]];
     const rows = [right, down, forward].map(axis => [
@@ -54,7 +59,8 @@ view.addEventListener("pointermove", event => {{
   show(((event.clientX - box.left) / box.width * 2 - 1) * scene.yaw,
        (1 - (event.clientY - box.top) / box.height * 2) * scene.pitch);
 }});
-show(0, 0);
+const asked = new URLSearchParams(location.hash.slice(1));
+show(Number(asked.get("yaw")), Number(asked.get("pitch")));
 </script></html>
 """
 
@@ -70,7 +76,9 @@ def layered(mpi: MPI, planes: Tensor) -> list[bytes]:
     return files
 
 
-def write_page(path: str | Path, mpi: MPI, planes: Tensor, scene: Scene, side: int = 512) -> None:
+def write_page(
+    path: str | Path, mpi: MPI, planes: Tensor, scene: Scene, side: int = 512, *, align_corners: bool = True
+) -> None:
     """Write one self-contained `.html` file.
 
     Args:
@@ -78,7 +86,11 @@ def write_page(path: str | Path, mpi: MPI, planes: Tensor, scene: Scene, side: i
         planes: (P, 3) depth, height, width.
         scene: the camera.
         side: of the picture on the page, in CSS pixels.
+        align_corners: see `render`.
     """
+    # A browser draws a picture from its texels' outer edges; on a plane they lie beyond its corners.
+    texels = mpi.alpha.shape[-1]
+    reach = texels / (texels - 1) if align_corners else 1 / INSET
     focal = float(scene.cameras(planes.new_zeros(1), planes.new_zeros(1), side).intrinsics[0, 0])
     description = {
         "side": side,
@@ -87,6 +99,7 @@ def write_page(path: str | Path, mpi: MPI, planes: Tensor, scene: Scene, side: i
         "yaw": scene.yaw_std * scene.truncation,
         "pitch": scene.pitch_std * scene.truncation,
         "planes": planes.tolist(),
+        "reach": reach,
     }
     layers = ["data:image/png;base64," + base64.b64encode(file).decode() for file in layered(mpi, planes)]
     page = TEMPLATE.format(side=side, count=len(planes), scene=json.dumps(description), layers=json.dumps(layers))

@@ -50,30 +50,36 @@ class TruthReport:
 
 
 def measure_truth(
-    avatar: Avatar, out: Path, count: int, steps: tuple[int, int] = STEPS, pose_steps: int = POSE_STEPS
+    avatar: Avatar,
+    out: Path,
+    count: int,
+    steps: tuple[int, int] = STEPS,
+    pose_steps: int = POSE_STEPS,
+    data: Path | None = None,
 ) -> list[TruthReport]:
-    """Fit the first `count` portraits of the run's data set; write truth.json and <number>.png.
+    """Fit the first `count` portraits of `data`, or of the run's own data set; write truth.json and <number>.png.
 
     Each picture shows the photograph, the fit, the true other view and the fit's.
 
     Raises:
         UserError: the data set was not made by `likeness capture gmpi` with depth and FFHQ's layout.
     """
-    portraits = avatar.config.open()
-    settings_file = avatar.config.data / SETTINGS_FILE
+    data = avatar.config.data if data is None else data
+    settings_file = data / SETTINGS_FILE
     if not settings_file.is_file():
-        raise UserError("holds no truth: expected a folder of `likeness capture gmpi`", path=avatar.config.data)
+        raise UserError("holds no truth: expected a folder of `likeness capture gmpi`", path=data)
     settings = json.loads(settings_file.read_text(encoding="utf-8"))
     if settings.get("layout") != "ffhq" or not settings.get("depth"):
-        raise UserError("has no depth in FFHQ's layout: capture it again with both", path=avatar.config.data)
+        raise UserError("has no depth in FFHQ's layout: capture it again with both", path=data)
+    portraits = replace(avatar.config, data=data).open()
     keys = ("seed", "people", "resolution", "layout", "depth")
     reports = []
     for index in range(min(count, len(portraits))):
         name = portraits.names[index]
         number = int(PurePosixPath(name).stem.removeprefix("img"))
-        shot = Portrait(out=avatar.config.data, number=number, **{key: settings[key] for key in keys})
+        shot = Portrait(out=data, number=number, **{key: settings[key] for key in keys})
         target = torch.tensor(portraits.image(index, avatar.config.resolution)).movedim(-1, 0)[None].float() / 255
-        depth = torch.from_numpy(np.load(avatar.config.data / "depth" / f"{number:08d}.npy").astype(np.float32))
+        depth = torch.from_numpy(np.load(data / "depth" / f"{number:08d}.npy").astype(np.float32))
         report, pictures = compare(avatar, shot, target, depth, portraits.pose(index), steps, pose_steps)
         write_image(out / f"{number:08d}.png", grid(pictures, 4), synthetic=True)
         reports.append(report)

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from likeness.errors import UserError
 from likeness.formats.multiface import (
-    AVERAGE,
     Entity,
     open_entity,
     read_frame_list,
@@ -20,7 +19,7 @@ from likeness.formats.multiface import (
     read_transform,
 )
 from likeness.media.image import write_image
-from likeness.methods.multiface.data import Sample, exported_frames, projection, select_samples
+from likeness.methods.multiface.data import Sample, left_out, projection, select_samples, strangers
 from likeness.methods.multiface.model import device_topology
 from likeness.methods.multiface.pictures import edges
 from likeness.methods.multiface.screen import draw_uv, to_pixels
@@ -40,7 +39,8 @@ def check(data: Path, out: Path = Path("check"), every: int = 50) -> dict[str, f
     listed = read_frame_list(entity.frame_list)
     samples = select_samples(entity, listed, list(records))
     vertices = len(statistics.vert_mean)
-    findings = [*missing(entity, listed, list(records)), *damage(entity, samples[::every], vertices)]
+    absent = left_out(entity, listed, list(records))
+    findings = [*absent, *strangers(entity, list(records)), *damage(entity, samples[::every], vertices)]
     print(f"entity {entity.name}: {len(records)} cameras, {len(listed)} listed frames, {len(samples)} usable views")
     extent = np.ptp(statistics.vert_mean, axis=0)
     print(
@@ -56,8 +56,9 @@ def check(data: Path, out: Path = Path("check"), every: int = 50) -> dict[str, f
     }
     if samples:
         found = overlay(entity, samples[0], out / "overlay.png")
+        segment, frame, camera = samples[0]
         print(
-            f"{samples[0]}: the camera is {found['distance_mm']:.0f} mm away, "
+            f"{segment}/{frame}: camera {camera} is {found['distance_mm']:.0f} mm away, "
             f"{100 * found['inside']:.0f} % of the vertices project into the photograph: {out / 'overlay.png'}"
         )
         numbers |= found
@@ -65,32 +66,6 @@ def check(data: Path, out: Path = Path("check"), every: int = 50) -> dict[str, f
         print(f"! {finding}")
     print("nothing is damaged or missing" if not findings else f"{len(findings)} findings")
     return numbers | {"findings": len(findings)}
-
-
-def missing(entity: Entity, listed: list[tuple[str, str]], cameras: list[str]) -> list[str]:
-    """What the frame list or the folders name that is not there."""
-    exported = exported_frames(entity, [segment for segment, _ in listed])
-    absent = [f"{s}/{f}" for s, f in listed if not any(f in v for (name, _), v in exported.items() if name == s)]
-    lone = [f"{s}/{f}" for s, f in listed if f"{s}/{f}" not in absent and f not in exported.get((s, AVERAGE), set())]
-    views = sum(
-        f not in exported.get((s, camera), set())
-        for s, f in listed
-        if f in exported.get((s, AVERAGE), set())
-        for camera in cameras
-    )
-    folders = {path.name for path in (entity.root / "images").glob("*/*") if path.is_dir()}
-    folders |= {camera for _, camera in exported} - {AVERAGE}
-    findings = []
-    if absent:
-        findings.append(f"{len(absent)} listed frames were never exported and are left out: {_some(absent)}")
-    if lone:
-        findings.append(f"{len(lone)} frames have views but no mean texture (average/) and are left out: {_some(lone)}")
-    if views:
-        findings.append(f"{views} views of usable frames have no texture and are left out")
-    strangers = sorted(folders - set(cameras))
-    if strangers:
-        findings.append(f"cameras {', '.join(strangers)} have pictures but no record in KRT: they are left out")
-    return findings
 
 
 def damage(entity: Entity, samples: list[Sample], vertices: int) -> list[str]:
@@ -133,7 +108,3 @@ def overlay(entity: Entity, sample: Sample, path: Path) -> dict[str, float]:
     pixels = to_pixels(verts, matrix)[0]
     inside = (pixels[:, 0] >= 0) & (pixels[:, 0] < size[1]) & (pixels[:, 1] >= 0) & (pixels[:, 1] < size[0])
     return {"distance_mm": float(pixels[:, 2].mean()), "inside": float(inside.float().mean())}
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")

@@ -47,9 +47,10 @@ _TEST = {
     "camera_config": "camera-split",
     "val_batch_size": "batch-size",
     "val_num": "fit-batches",
+    "krt_dir": "krt",
     "lr": "lr",
 }
-_ANIMATE = {"model_path": "run", "data_dir": "data-dir", "result_path": "out"}
+_ANIMATE = {"model_path": "run", "model_ckpt": "run", "data_dir": "source", "result_path": "out"}
 _DOWNLOAD = {"dest": "dest", "download_config": "download-config"}
 _MAPS: Mapping[str, Mapping[str, str]] = {
     "train": _TRAIN,
@@ -59,17 +60,49 @@ _MAPS: Mapping[str, Mapping[str, str]] = {
 }
 _OFF_BY_ONE = ("max-updates", "validation-batches", "fit-batches")
 """The original counts these from 0 and goes on to the end of the one with that number."""
-_DROPPED = {
-    "local_rank": "processes are started by torchrun or --devices",
-    "mesh_inp_size": "the number of vertices is read from vert_mean.bin",
-    "val_batch_size": "validation uses --batch-size",
-    "lambda_verts": "the run's own weights are used",
-    "lambda_tex": "the run's own weights are used",
-    "lambda_screen": "the run's own weights are used",
-    "lambda_kl": "the run's own weights are used",
-    "save_video": "the suffix of --out decides",
-    "camera_setting": "the section `full` is read",
+_PROCESSES = {"local_rank": "processes are started by torchrun or --devices"}
+_OF_THE_RUN = {
+    name: "the run knows it"
+    for name in ("arch", "nlatent", "tex_size", "mesh_inp_size", "resolution", "loss_weight_mask")
+} | {f"lambda_{term}": "the run's own weights are used" for term in ("verts", "tex", "screen", "kl")}
+_OF_TRAINING = {
+    name: "it belongs to training, the original ignores it here, too"
+    for name in ("max_iter", "log_every", "val_every", "pass_thres", "epochs", "train_batch_size", "framelist_train")
 }
+_DROPPED: Mapping[str, Mapping[str, str]] = {
+    "train": _PROCESSES
+    | {
+        "mesh_inp_size": "the number of vertices is read from vert_mean.bin",
+        "val_batch_size": "validation uses --batch-size",
+    },
+    "evaluate": _PROCESSES
+    | _OF_THE_RUN
+    | _OF_TRAINING
+    | {
+        "n_worker": "batches are read one after the other",
+        "result_path": "result.txt is written into the run's folder",
+        "save_video": "likeness animate writes videos",
+        "camera_setting": "the section `full` is read",
+    },
+    "animate": _PROCESSES
+    | _OF_THE_RUN
+    | _OF_TRAINING
+    | {
+        "val_batch_size": "pictures are drawn one after the other",
+        "val_num": "--max-frames stops early",
+        "n_worker": "pictures are drawn one after the other",
+        "lr": "nothing is fitted",
+        "krt_dir": "the run knows its cameras; --camera-path takes others",
+        "framelist_test": "--segment chooses",
+        "framelist": "--segment chooses",
+        "test_segment_config": "--segment names one",
+        "test_segment": "--segment names one",
+        "camera_config": "--camera names one",
+        "camera_setting": "--camera names one",
+        "save_video": "a video is always written",
+    },
+}
+"""By verb, what has no place here, and why."""
 
 
 def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
@@ -78,7 +111,7 @@ def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
     An option is the original's where it is spelt with underscores or in the original's table only; what is dropped is
     printed with the reason.
     """
-    table = _MAPS.get(verb, {})
+    table, dropped = _MAPS.get(verb, {}), _DROPPED.get(verb, {})
     words: list[str] = []
     index = 0
     while index < len(arguments):
@@ -93,10 +126,10 @@ def rewrite(verb: str, arguments: Sequence[str]) -> list[str]:
         while not equals and index < len(arguments) and not arguments[index].startswith("--"):
             values.append(arguments[index])
             index += 1
-        if name == "test_segments" or (name not in table and name not in _DROPPED) or _is_ours(verb, option):
+        if name == "test_segments" or (name not in table and name not in dropped) or _is_ours(verb, option):
             words += [word, *([] if equals else values)]
         elif name not in table:
-            print(f"--{name} is dropped: {_DROPPED[name]}")
+            print(f"--{name} is dropped: {dropped[name]}")
         else:
             words += _translated(table[name], values)
     return words
@@ -108,6 +141,8 @@ def _translated(ours: str, values: Sequence[str]) -> list[str]:
         return [f"--{ours}", *prefixes]
     if list(values) == ["None"]:
         return []
+    if ours == "out" and not values[0].endswith(".mp4"):
+        return ["--out", f"{values[0].rstrip('/')}/video.mp4"]
     if ours in _OFF_BY_ONE:
         try:
             return [f"--{ours}", str(int(values[0]) + 1)]

@@ -158,6 +158,47 @@ def select_samples(
     ]
 
 
+def left_out(entity: Entity, frame_list: Sequence[tuple[str, str]], cameras: Sequence[str]) -> list[str]:
+    """What `select_samples` leaves out of a frame list, counted, in words."""
+    exported = exported_frames(entity, [segment for segment, _ in frame_list])
+    anywhere: dict[str, set[str]] = {}
+    for (segment, _), frames in exported.items():
+        anywhere.setdefault(segment, set()).update(frames)
+    nothing: set[str] = set()
+    absent = [f"{segment}/{frame}" for segment, frame in frame_list if frame not in anywhere.get(segment, nothing)]
+    usable = {pair for pair in frame_list if pair[1] in exported.get((pair[0], AVERAGE), nothing)}
+    lone = [
+        f"{segment}/{frame}"
+        for segment, frame in frame_list
+        if frame in anywhere.get(segment, nothing) and (segment, frame) not in usable
+    ]
+    views = [
+        f"{segment}/{camera}/{frame}"
+        for segment, frame in frame_list
+        if (segment, frame) in usable
+        for camera in cameras
+        if frame not in exported.get((segment, camera), nothing)
+    ]
+    told = (
+        (absent, "listed frames were never exported and are left out"),
+        (lone, "frames have views but no mean texture (average/) and are left out"),
+        (views, "views of usable frames have no texture and are left out"),
+    )
+    return [
+        f"{len(names)} {what}: {', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        for names, what in told
+        if names
+    ]
+
+
+def strangers(entity: Entity, cameras: Sequence[str]) -> list[str]:
+    """Cameras that have pictures but no record, in words."""
+    folders = {path.name for path in entity.root.glob("images/*/*") if path.is_dir()}
+    folders |= {path.name for path in entity.root.glob(f"{TEXTURES}/*/*") if path.is_dir()}
+    unknown = sorted(folders - {*cameras, AVERAGE})
+    return [f"cameras {', '.join(unknown)} have pictures but no record in KRT: they are left out"] if unknown else []
+
+
 def texture_input(
     picture: NDArray[np.uint8], mean: NDArray[np.float32], std: float, size: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -174,12 +215,12 @@ def texture_input(
     """
     flipped = np.ascontiguousarray(picture[::-1])
     seen = np.minimum(flipped, 1).astype(np.float32)
-    texture = cv2.subtract(flipped, mean, dtype=cv2.CV_32F)
+    texture = np.asarray(cv2.subtract(flipped, mean, dtype=cv2.CV_32F), np.float32)
     texture *= np.float32(1 / std)
     texture *= seen
     if picture.shape[:2] != (size, size):
-        texture = cv2.resize(texture, (size, size), interpolation=cv2.INTER_LINEAR)
-        seen = 1 - cv2.resize(1 - seen, (size, size), interpolation=cv2.INTER_LINEAR)
+        texture = np.asarray(cv2.resize(texture, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
+        seen = 1 - np.asarray(cv2.resize(1 - seen, (size, size), interpolation=cv2.INTER_LINEAR), np.float32)
     return texture.transpose(2, 0, 1), seen.transpose(2, 0, 1)
 
 
@@ -295,12 +336,13 @@ class ViewSet:
 
 
 def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) -> Topology:
-    """Topology of the first sample, checked against the mean mesh.
+    """Topology of the first sample, checked against the mean mesh and against the first frame of every segment.
 
     Raises:
-        UserError: the mesh and the mean mesh differ in vertices.
+        UserError: the mesh and the mean mesh differ in vertices, or the topology changes between segments.
     """
-    path = entity.topology(samples[0].segment, samples[0].frame)
+    first_frames = {sample.segment: sample[:2] for sample in reversed(samples)}
+    *others, path = [entity.topology(*frame) for frame in first_frames.values()]
     topology = read_topology(path)
     if topology.vert_ids.max() >= vertices:
         raise UserError(
@@ -308,7 +350,26 @@ def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) ->
             "statistics belong to different meshes; fetch metadata and tracked_mesh of one entity",
             path=path,
         )
+    faces = _faces(path)
+    for other in others:
+        # Equal text is the rule and needs no parsing.
+        if _faces(other) != faces and not _same(read_topology(other), topology):
+            raise UserError(
+                f"has another topology than {path}: one network has one mesh, so leave these frames out of the frame "
+                "list, or fetch tracked_mesh again",
+                path=other,
+            )
     return topology
+
+
+def _faces(path: Path) -> bytes:
+    raw = path.read_bytes() if path.is_file() else b""
+    return raw[max(raw.find(b"\nvt "), 0) :]
+
+
+def _same(one: Topology, other: Topology) -> bool:
+    pairs = ((one.vert_ids, other.vert_ids), (one.uv_ids, other.uv_ids), (one.uvs, other.uvs))
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def loss_weight(path: Path | None, tex_size: int) -> Tensor:

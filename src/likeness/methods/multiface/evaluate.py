@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Adam
 
 from likeness.engine import Run
-from likeness.files import write_text
+from likeness.errors import UserError
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import MultifaceBatch, loss_weight
-from likeness.methods.multiface.method import Capture, Objective
+from likeness.methods.multiface.measures import against_mean_face, rendered_views
+from likeness.methods.multiface.method import append_result, losses_line
 from likeness.methods.multiface.model import MultifaceAvatar, predict
-from likeness.metrics.lpips import load_lpips
-from likeness.metrics.psnr import psnr
-from likeness.metrics.ssim import ssim
+from likeness.methods.multiface.objective import Objective
+from likeness.methods.multiface.published import import_weights
+from likeness.methods.multiface.recording import Capture
 
 Protocol = Literal["plain", "colour", "original"]
 
@@ -32,7 +33,7 @@ class EvaluateConfig:
     """Measure a run on held-out segments and cameras."""
 
     run: Path
-    """The run to evaluate."""
+    """The run to evaluate; a published weight file (with --data-dir) is imported to `runs/<its name>` first."""
     which: str = "last"
     """Checkpoint: `last`, `best` or a tag."""
     protocol: Protocol = "plain"
@@ -43,6 +44,8 @@ class EvaluateConfig:
     """Passes over the test set of a protocol that fits; losses are those of the last pass, before each own step."""
     data_dir: Path | None = None
     """Another entity folder than the run's own."""
+    krt: Path | None = None
+    """Another camera file."""
     frame_list: Path | None = None
     """Another frame list."""
     test_segments: tuple[str, ...] | None = None
@@ -55,9 +58,12 @@ class EvaluateConfig:
     fit_batches: int = 501
     """Batches of every pass but the last."""
     rendered: bool = False
-    """Also draw the views and report PSNR and SSIM, over covered pixels and over the full frame, in linear colours."""
+    """Also draw the views and report PSNR, SSIM and a perceptual distance, over covered pixels and over the full
+    frame, in linear colours."""
+    lpips: bool = True
+    """With --rendered, the perceptual distance: LPIPS where its backbone is given, else ST-LPIPS."""
     lpips_backbone: Path | None = None
-    """torchvision's VGG16 weights; with them LPIPS of the drawn views is reported too."""
+    """torchvision's VGG16 weights (vgg16-397923af.pth), by path."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +130,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     Texture losses are printed normalised and in grey levels squared (`denorm_tex`), mesh losses over the vertex
     variance.
     """
-    run = Run.open(config.run)
+    folder = _imported(config.run, config.data_dir) if config.run.is_file() else config.run
+    run = Run.open(folder)
     trained = run.config(MultifaceConfig)
     changes = {
         "data_dir": config.data_dir,
+        "krt": config.krt,
         "frame_list_test": config.frame_list,
         "test_segments": config.test_segments,
         "camera_split": config.camera_split,
     }
     settings = dataclasses.replace(trained, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
-    model = MultifaceAvatar.from_run(config.run, config.which)
+    model = MultifaceAvatar.from_run(folder, config.which)
     capture = Capture(settings)
     # Colour rows are the run's, whatever the split now says.
     capture.rows = {name: row for row, name in enumerate(model.template.trained)}
@@ -173,67 +181,23 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     figures["denorm_tex"] = figures.get("tex", math.nan) * objective.tex_var
     figures |= against_mean_face(model, objective, batches(None))
     if config.rendered:
-        figures |= rendered_views(model, objective, batches(None), config.lpips_backbone)
-    shown = {"screen": figures.get("screen", math.nan), "mesh": figures.get("verts", math.nan), "tex": figures["tex"]}
-    line = " / ".join(f"{shown[name]:.6f}" for name in ("screen", "mesh", "tex"))
-    print(f"({' / '.join(shown)}) {line}    denormalised tex {figures['denorm_tex']:.6f}")
+        figures |= rendered_views(model, objective, batches(None), lpips=config.lpips, backbone=config.lpips_backbone)
+    line = losses_line(figures)
+    print(f"{line}    denormalised tex {figures['denorm_tex']:.6f}")
     for name, value in figures.items():
-        print(f"  {name:28s} {value:.6g}")
+        print(f"  {name:42s} {value:.6g}")
     print(f"Testing takes {time.monotonic() - started:.1f} seconds")
-    results = run.folder / "result.txt"
-    earlier = results.read_text(encoding="utf-8") if results.is_file() else ""
-    write_text(results, f"{earlier}{config.protocol} {config.which} {line} {figures['denorm_tex']:.6f}\n")
+    append_result(run.folder, f"{config.protocol} {config.which} {line} {figures['denorm_tex']:.6f}")
     return figures
 
 
-@torch.no_grad()
-def against_mean_face(
-    model: MultifaceAvatar, objective: Objective, batches: Iterator[MultifaceBatch]
-) -> dict[str, float]:
-    """Mean distance of vertices (mm) and mean error of seen texels (grey levels), beside those of the mean face."""
-    sums = {"mesh_mm": 0.0, "mean_face_mesh_mm": 0.0, "texture_grey": 0.0, "mean_face_texture_grey": 0.0}
-    count = 0
-    scale, grey = objective.normaliser.vert_std, objective.normaliser.tex_std
-    for batch in batches:
-        prediction = predict(model.avatar, model.colour, batch.average, batch.verts, batch.view, batch.row, None)
-        seen = batch.mask.sum().clamp(min=1)
-        n = len(batch.verts)
-        count += n
-        sums["mesh_mm"] += n * float((prediction.verts - batch.verts).norm(dim=-1).mean()) * scale
-        sums["mean_face_mesh_mm"] += n * float(batch.verts.norm(dim=-1).mean()) * scale
-        error = ((prediction.texture - batch.texture).abs() * batch.mask).sum() / seen
-        sums["texture_grey"] += n * float(error) * grey
-        sums["mean_face_texture_grey"] += n * float((batch.texture.abs() * batch.mask).sum() / seen) * grey
-    return {name: value / count for name, value in sums.items()}
-
-
-@torch.no_grad()
-def rendered_views(
-    model: MultifaceAvatar, objective: Objective, batches: Iterator[MultifaceBatch], backbone: Path | None
-) -> dict[str, float]:
-    """PSNR and SSIM (and LPIPS, given its weights) of drawn views against photographs, linear colours in [0, 1].
-
-    Over covered pixels, and over the full frame with the photograph's background kept.
-    """
-    distance = None if backbone is None else load_lpips(backbone)
-    found: dict[str, list[Tensor]] = {}
-    for batch in batches:
-        assert batch.photo is not None
-        prediction = predict(model.avatar, model.colour, batch.average, batch.verts, batch.view, batch.row, None)
-        picture, weight = objective.draw(prediction, batch.projection)
-        mask = (weight[:, :1] > 0).float()
-        picture = picture.clamp(0, 1)
-        composed = torch.where(mask > 0, picture, batch.photo)
-        measures = {
-            "psnr_covered": psnr(picture, batch.photo, mask=mask),
-            "psnr_frame": psnr(picture, batch.photo),
-            "ssim_frame": ssim(composed, batch.photo),
-        }
-        if distance is not None:
-            measures["lpips_frame"] = distance(composed * 2 - 1, batch.photo * 2 - 1).flatten()
-        for name, values in measures.items():
-            found.setdefault(name, []).append(values.cpu().double())
-    return {name: float(torch.cat(values).mean()) for name, values in found.items()}
+def _imported(weights: Path, data_dir: Path | None) -> Path:
+    if data_dir is None:
+        raise UserError("is a weight file: give the folder of its entity by --data-dir, too", path=weights)
+    run = Path("runs") / weights.stem
+    if not (run / "config.yaml").exists():
+        import_weights(weights, run, data_dir)
+    return run
 
 
 def _on(batch: MultifaceBatch, device: torch.device) -> MultifaceBatch:

@@ -20,7 +20,7 @@ def global_norm(weight: Tensor) -> Tensor:
 
 def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
     """(B, O): g_o (W x)_o / ||W||_F + b_o of x (B, I), weight (O, I), g and bias (O,)."""
-    return _NormedLinear.apply(*_cast(x, weight), g, bias)  # type: ignore[no-untyped-call]
+    return _NormedLinear.apply(*_cast(x, weight), g, bias)
 
 
 def convolve(
@@ -43,14 +43,14 @@ def convolve(
         texel_bias: (1, O, H', W') or (1, O, 1, 1), of the result's size.
         slope: of a leaky rectifier; None leaves it out.
     """
-    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, stride, padding, False, slope)  # type: ignore[no-untyped-call]
+    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, stride, padding, False, slope)
 
 
 def deconvolve(
     x: Tensor, kernel: Tensor, bias: Tensor | None, *, texel_bias: Tensor | None = None, slope: float | None = None
 ) -> Tensor:
     """The same with a transposed convolution to (B, O, 2H, 2W): stride 2, padding 1, kernel (C, O, 4, 4)."""
-    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, 2, 1, True, slope)  # type: ignore[no-untyped-call]
+    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, 2, 1, True, slope)
 
 
 def by_phases(x: Tensor, kernel: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def _interleaved(blocks: Tensor, channels: int) -> Tensor:
 
 class _NormedLinear(Function):
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(ctx, x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
         norm = global_norm(weight)
         product = F.linear(x, weight)
         ctx.save_for_backward(x, weight, g, norm, product)
@@ -109,7 +109,7 @@ class _NormedLinear(Function):
         return product * (g / norm) + bias
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx, grad: Tensor):
         x, weight, g, norm, product = ctx.saved_tensors
         scales = (grad * product).sum(0)
         products = (grad * (g / norm)).to(x.dtype)
@@ -123,7 +123,7 @@ class _NormedLinear(Function):
 
 class _Convolution(Function):
     @staticmethod
-    def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):  # type: ignore[override]
+    def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):
         ctx.stride, ctx.padding, ctx.transposed, ctx.slope = [stride] * 2, [padding] * 2, transposed, slope
         if transposed and x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
             # An addition out of place makes the cut picture dense again.
@@ -141,7 +141,7 @@ class _Convolution(Function):
         return out
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[override]
+    def backward(ctx, grad: Tensor):
         x, kernel, out = ctx.saved_tensors
         if out is not None:
             grad = torch.ops.aten.leaky_relu_backward(grad, out, ctx.slope, True)
@@ -151,11 +151,11 @@ class _Convolution(Function):
             grad.to(x.dtype), x, kernel, None, ctx.stride, ctx.padding, [1, 1], ctx.transposed, [0, 0], 1, wanted
         )
         of_bias, of_texels = None, None
-        if ctx.needs_input_grad[2] or ctx.one_bias_a_channel:
+        if ctx.needs_input_grad[2]:
             of_bias = grad.sum((0, 2, 3))
         if ctx.needs_input_grad[3]:
             if ctx.one_bias_a_channel:
-                of_texels = of_bias[None, :, None, None]
+                of_texels = grad.sum((0, 2, 3), keepdim=True)
             else:
                 of_texels = grad if len(grad) == 1 else grad.sum(0, keepdim=True)
         return of_x, of_kernel, of_bias, of_texels, None, None, None, None

@@ -3,44 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from likeness.engine import Batches, Context, IndexedBatches, OptimizerSpec, Run, Stage, UpdateSpec, evaluating
+from likeness.engine import (
+    Batches,
+    Context,
+    EpochReport,
+    IndexedBatches,
+    OptimizerSpec,
+    Run,
+    Stage,
+    UpdateSpec,
+    evaluating,
+)
 from likeness.engine import batch as batches_
 from likeness.errors import UserError
-from likeness.formats.multiface import (
-    open_entity,
-    read_camera_split,
-    read_frame_list,
-    read_krt,
-    read_statistics,
-    read_transform,
-)
+from likeness.files import write_text
 from likeness.methods.multiface.colour import Colour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import (
     MultifaceBatch,
     Normaliser,
-    Sample,
-    ViewSet,
-    entity_topology,
     loss_weight,
-    select_samples,
 )
-from likeness.methods.multiface.losses import kl_divergence, screen_loss, texture_loss, vertex_loss
-from likeness.methods.multiface.model import Prediction, Template, build, device_topology, predict
+from likeness.methods.multiface.model import Prediction, build, device_topology, predict
 from likeness.methods.multiface.networks import Avatar
+from likeness.methods.multiface.objective import Objective
 from likeness.methods.multiface.pictures import display_curve, warped_lines
 from likeness.methods.multiface.published import load_weights_into
-from likeness.methods.multiface.screen import MeshTopology, draw_uv
-from likeness.render.texture import sample_texture
+from likeness.methods.multiface.recording import Capture
 
+RECENT = 20
+"""Accepted batches whose mean is reported as the training loss."""
 MOST_REJECTIONS = 20
 """After so many dropped batches in a row the next is taken: the reference itself must have been the odd one."""
 
@@ -71,129 +73,17 @@ class SpikeGuard:
         return True
 
 
-class Capture:
-    """One entity as a configuration names it: frames, cameras, statistics."""
-
-    def __init__(self, config: MultifaceConfig):
-        self.config = config
-        self.entity = open_entity(config.data_dir)
-        self.krt_path = config.krt or self.entity.krt
-        self.records = read_krt(self.krt_path)
-        self.statistics = read_statistics(self.entity)
-        if config.camera_split is None:
-            self.cameras = {"train": tuple(self.records), "test": tuple(self.records)}
-        else:
-            split = read_camera_split(config.camera_split)
-            # Colour rows follow the KRT file, as everything else that is counted by camera.
-            self.cameras = {key: self._in_order(split[key]) for key in ("train", "test")}
-        self.rows = {name: row for row, name in enumerate(self.cameras["train"])}
-
-    def samples(self, split: str) -> list[Sample]:
-        """Samples of `train` or `valid`.
-
-        Raises:
-            UserError: there are none.
-        """
-        train = split == "train"
-        path = (self.config.frame_list_train if train else self.config.frame_list_test) or self.entity.frame_list
-        chosen = select_samples(
-            self.entity,
-            read_frame_list(path),
-            self.cameras["train" if train else "test"],
-            only=() if train else self.config.test_segments,
-            exclude=self.config.test_segments if train else (),
-        )
-        if not chosen:
-            raise UserError(
-                f"no {split} sample: no listed frame {'outside' if train else 'inside'} the held-out segments "
-                f"{', '.join(self.config.test_segments) or '(none)'} has textures of its views and their mean "
-                f"(unwrapped_uv_1024/<segment>/average) under {self.entity.root}; set --test-segments",
-                path=path,
-            )
-        return chosen
-
-    def views(self, samples: Sequence[Sample], photos: bool) -> ViewSet:
-        """The samples, fetched at the configured sizes."""
-        return ViewSet(
-            self.entity,
-            samples,
-            self.records,
-            self.rows,
-            self.statistics,
-            self.config.tex_size,
-            photo_size=self.config.resolution if photos else None,
-            screen_scale=self.config.screen_scale,
-        )
-
-    def template(self, samples: Sequence[Sample]) -> Template:
-        """What a run keeps of the entity."""
-        first = samples[0]
-        return Template(
-            topology=entity_topology(self.entity, samples, len(self.statistics.vert_mean)),
-            statistics=self.statistics,
-            records=self.records,
-            trained=self.cameras["train"],
-            transform=read_transform(self.entity.transform(first.segment, first.frame)),
-        )
-
-    def _in_order(self, names: Sequence[str]) -> tuple[str, ...]:
-        unknown = [name for name in names if name not in self.records]
-        if unknown:
-            raise UserError(
-                f"has no record of the cameras {', '.join(unknown)} that {self.config.camera_split} names: take them "
-                "off the split, or fetch metadata again",
-                path=self.krt_path,
-            )
-        return tuple(name for name in self.records if name in names)
+def losses_line(terms: Mapping[str, float]) -> str:
+    """Losses as published ones are given: screen, mesh, texture, all normalised; nan for a term without weight."""
+    values = [terms.get(name, math.nan) for name in ("screen", "verts", "tex")]
+    return f"(screen / mesh / tex) {' / '.join(f'{value:.6f}' for value in values)}"
 
 
-class Objective:
-    """The loss terms of one entity; holds what they need on one device."""
-
-    def __init__(self, config: MultifaceConfig, normaliser: Normaliser, topology: MeshTopology, weight: Tensor | None):
-        self.config, self.normaliser, self.topology, self.weight = config, normaliser, topology, weight
-        self.tex_var = normaliser.tex_std**2
-        self.weights = {
-            "verts": config.lambda_verts,
-            "tex": config.lambda_tex,
-            "screen": config.lambda_screen,
-            "kl": config.lambda_kl,
-        }
-        self.size = (config.resolution[0] // config.screen_scale, config.resolution[1] // config.screen_scale)
-
-    def to(self, device: torch.device) -> Objective:
-        """The same on `device`."""
-        weight = None if self.weight is None else self.weight.to(device)
-        return Objective(self.config, self.normaliser.to(device), self.topology.to(device), weight)
-
-    def draw(self, prediction: Prediction, projection: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures and loss weights, both (B, 3, H, W), of predictions."""
-        verts = self.normaliser.verts(prediction.verts)
-        texture = self.normaliser.texture(prediction.texture)
-        raster, uv = draw_uv(verts, projection, self.topology, self.size)
-        picture = sample_texture(texture, uv, raster.mask)
-        if self.weight is None:
-            return picture, raster.mask.float()
-        weight = sample_texture(self.weight[None], uv, raster.mask)
-        return picture, weight
-
-    def terms(self, prediction: Prediction, batch: MultifaceBatch) -> dict[str, Tensor]:
-        """Named terms of the loss; those whose weight is 0 are left out."""
-        terms = {}
-        if self.weights["verts"]:
-            terms["verts"] = vertex_loss(prediction.verts, batch.verts)
-        if self.weights["tex"]:
-            terms["tex"] = texture_loss(prediction.texture, batch.texture, batch.mask)
-        if self.weights["screen"] and batch.photo is not None:
-            picture, weight = self.draw(prediction, batch.projection)
-            terms["screen"] = screen_loss(picture, batch.photo, weight, self.tex_var)
-        if self.weights["kl"]:
-            terms["kl"] = kl_divergence(prediction.code)
-        return terms
-
-    def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """() weighted sum."""
-        return torch.stack([self.weights[name] * value for name, value in terms.items()]).sum()
+def append_result(folder: Path, line: str) -> None:
+    """Add a line to `result.txt` of a run."""
+    path = folder / "result.txt"
+    earlier = path.read_text(encoding="utf-8") if path.is_file() else ""
+    write_text(path, f"{earlier}{line}\n")
 
 
 class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
@@ -212,6 +102,7 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
         self.best = ("screen" if config.lambda_screen > 0 else "tex", "min")
         self.parents = (str(config.start_from),) if config.start_from else ()
         self.guard = SpikeGuard(config.pass_threshold)
+        self.recent: deque[dict[str, float]] = deque(maxlen=RECENT)
         self.template = self.capture.template(self.train_samples)
         weight = loss_weight(config.loss_weight_mask, config.tex_size) if config.loss_weight_mask else None
         self._objective = Objective(
@@ -250,6 +141,9 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
         samples = {"train": self.train_samples, "valid": self.test_samples}.get(split)
         if samples is None:
             return None
+        if split == "train" and rank == 0:
+            print(f"#train samples {len(self.train_samples)}\n#test samples {len(self.test_samples)}")
+            print("\n".join(self.capture.left_out() or ["every listed frame is used"]))
         views = self.capture.views(samples, photos=self.config.lambda_screen > 0)
         size = min(self.config.batch_size, len(samples))
         return IndexedBatches(len(samples), size, views.batch, seed=self.config.seed, rank=rank, world=world)
@@ -283,6 +177,7 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
             for name, value in {"total": objective.total(terms), **terms}.items():
                 watched[name] = watched.get(name, 0.0) + share * float(ctx.mean(value.detach()))
         if self.guard.accepts({name: watched[name] for name in ("total", "verts", "kl") if name in watched}):
+            self.recent.append(watched)
             ctx.log("total", watched["total"])
             ctx.apply("avatar")
             return
@@ -309,6 +204,17 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
                         totals[name] = totals.get(name, torch.zeros((), device=ctx.device)) + value
         return {name: float(ctx.mean(total / len(positions))) for name, total in totals.items()}
 
+    def epoch_end(self, report: EpochReport, run: Run) -> None:
+        """At the end of training, print its losses as published ones are given, and add them to `result.txt`."""
+        if report.epoch < self.config.epochs and report.update != self.config.max_updates:
+            return
+        means = {name: sum(terms[name] for terms in self.recent) / len(self.recent) for name in self.recent[-1]}
+        line = losses_line(means)
+        print(f"training {line}    mean of the last {len(self.recent)} batches")
+        if report.valid:
+            print(f"validation {losses_line(report.valid)}    with colours fitted")
+        append_result(run.folder, f"training {line}")
+
     def visuals(self, batch: MultifaceBatch, ctx: Context) -> dict[str, Tensor]:
         last = batches_.take(batch, slice(-1, None))
         objective = self.objective(ctx.device)
@@ -330,6 +236,7 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
         return {
             "last": dict(self.guard.last),
             "dropped": self.guard.dropped,
+            "recent": list(self.recent),
             "cameras": list(self.template.trained),
         }
 
@@ -340,3 +247,4 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
                 f"gives {', '.join(self.template.trained)}: use the same KRT and camera split, or start a new run"
             )
         self.guard.last, self.guard.dropped = dict(state["last"]), state["dropped"]
+        self.recent = deque(state["recent"], maxlen=RECENT)

@@ -158,9 +158,9 @@ class WarpField(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         features = self.mlp(z).view(-1, 256, 2, 2)
-        blocks, last = self.upsample[:4], self.upsample[5]
-        field = blocks(features.contiguous(memory_format=torch.channels_last))
-        if self.tex_size == 2 * field.shape[-1]:
+        last = self.upsample[5]
+        field = self.upsample[:4](features.contiguous(memory_format=torch.channels_last))
+        if isinstance(last, nn.Conv2d) and last.bias is not None and self.tex_size == 2 * field.shape[-1]:
             offset = doubled_convolution(field, last.weight, last.bias)
         else:
             offset = self.upsample[4:](field)

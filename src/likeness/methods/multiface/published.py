@@ -13,10 +13,10 @@ from torch import Tensor
 from likeness.engine import Checkpoints, Run, Tag, load_tensors, load_weights
 from likeness.errors import UserError
 from likeness.files import atomic_path
-from likeness.formats.multiface import open_entity, read_krt
 from likeness.methods.multiface.colour import Colour, DiagonalColour, MatrixColour, as_matrix
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.networks import BASE_SCALE, Architecture, Avatar
+from likeness.methods.multiface.recording import Capture
 
 PREFIX = "module."
 
@@ -111,7 +111,7 @@ def load_weights_into(source: Path, avatar: Avatar, colour: Colour, trained: Seq
     load_weights(colour, values, source)
 
 
-def import_weights(weights: Path, out: Path, data_dir: Path | None = None) -> None:
+def import_weights(weights: Path, out: Path, data_dir: Path | None = None, camera_split: Path | None = None) -> None:
     """Import a published weight file into a run.
 
     Args:
@@ -119,9 +119,8 @@ def import_weights(weights: Path, out: Path, data_dir: Path | None = None) -> No
         out: folder of the new run (`<experiment_dir>/runs/<name>`).
         data_dir: the entity's folder; colour rows are named after the cameras of its KRT, in its order. Without it the
             run holds the networks only.
+        camera_split: split whose `train` cameras the rows belong to, for weights that were not trained on all.
     """
-    from likeness.methods.multiface.method import Capture
-
     if (out / "config.yaml").exists():
         raise UserError("is a run already: choose another --out", path=out)
     published = read_published(weights)
@@ -136,17 +135,18 @@ def import_weights(weights: Path, out: Path, data_dir: Path | None = None) -> No
         latent=published.latent,
         colour_layout="matrix" if published.layout == "matrix" else "diagonal",
         data_dir=data_dir or Path("dataset"),
+        camera_split=camera_split,
     )
     run = Run.of(config)
     if data_dir is not None:
-        names = list(read_krt(open_entity(data_dir).krt))
+        capture = Capture(dataclasses.replace(config, test_segments=()))
+        names = capture.cameras["train"]
         if len(names) != published.cameras:
             raise UserError(
-                f"names {len(names)} cameras, the weights have {published.cameras} colour rows: rows follow the KRT "
-                "file the model was trained with; use that one",
-                path=open_entity(data_dir).krt,
+                f"names {len(names)} cameras to train with, the weights have {published.cameras} colour rows: rows "
+                "follow the KRT file the model was trained with; use that one, or its --camera-split",
+                path=camera_split or capture.krt_path,
             )
-        capture = Capture(dataclasses.replace(config, test_segments=()))
         template = capture.template(capture.samples("train"))
         if len(template.statistics.vert_mean) != published.vertices:
             raise UserError(

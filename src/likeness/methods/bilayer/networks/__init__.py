@@ -2,12 +2,12 @@
 
 from torch import nn
 
-from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm
 from likeness.methods.bilayer.networks.discriminator import Discriminator
 from likeness.methods.bilayer.networks.identity_embedder import IdentityEmbedder
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator
 from likeness.methods.bilayer.networks.keypoints_embedder import KeypointsEmbedder
 from likeness.methods.bilayer.networks.options import NetworkOptions, network_options
+from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm
 from likeness.methods.bilayer.networks.texture_enhancer import TextureEnhancer
 from likeness.methods.bilayer.networks.texture_generator import TextureGenerator
 

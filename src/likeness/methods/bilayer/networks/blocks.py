@@ -14,7 +14,7 @@ from likeness.methods.bilayer.networks.adaptive import (
     apply_norm,
     make_norm,
 )
-from likeness.methods.bilayer.networks.resized import ResizedConv
+from likeness.methods.bilayer.networks.resized import ResizedConv, add_upsampled
 
 DOWN = ("avgpool", "maxpool", "pixelunshuffle")
 UP = ("nearest", "bilinear", "pixelshuffle")
@@ -148,6 +148,9 @@ class ResBlock(nn.Module):
         self.skip_order = list(range(len(shortcut)))
         if up or resize == "avgpool":
             self.skip_order.reverse()
+        self.repeated = resize == "nearest"
+        if self.repeated:
+            self.skip_order.pop()  # done while adding
         self.skip = nn.Sequential(*shortcut)
 
     def forward(
@@ -172,7 +175,8 @@ class ResBlock(nn.Module):
         hidden = _run(self.block_feats, hidden, groups)
         features.append(hidden)
         out = self.block(hidden)
-        out = out + _run([self.skip[index] for index in self.skip_order], x, groups)
+        shortcut = _run([self.skip[index] for index in self.skip_order], x, groups)
+        out = add_upsampled(out, shortcut) if self.repeated else out.add_(shortcut)
         if frames_per_person > 1:
             out = out.reshape(-1, frames_per_person, *out.shape[1:]).mean(1)
         return out, features

@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
-from likeness.methods.bilayer.networks.blocks import ResBlock, Upsample
+from likeness.methods.bilayer.networks.blocks import ResBlock
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
+from likeness.methods.bilayer.networks.resized import FixedConv, ResizedConv, add_upsampled
 
-WIDE = 256
-"""From this many channels on, four small kernels are faster than one transposed convolution."""
+SLOPE = 0.2
+
+LOW = 2
+"""How many blocks may run in bfloat16: the last, on the largest pictures. What is rounded earlier moves the UV field by
+whole pixels; sums between blocks and the heads stay in float32 for the same reason."""
 
 
 def effective_weight(layer: nn.Module) -> Tensor:
@@ -42,117 +46,81 @@ def scale_and_shift(norm: nn.Module, predictions) -> tuple[Tensor, Tensor]:
     return scale, beta.detach() - statistics.running_mean * scale
 
 
-class UpsampledConv(nn.Module):
-    """Nearest upsampling by two, then a 3x3 convolution, computed on the small picture with 4/9 of the products."""
+class _Norm(nn.Module):
+    """One scale and shift a channel, then the activation, on (N, H, W, C)."""
 
-    def __init__(self, weight: Tensor, bias: Tensor):
+    def __init__(self, scale: Tensor, shift: Tensor):
         super().__init__()
-        out, inner = weight.shape[:2]
-        phases = weight.new_zeros(2, 2, out, inner, 2, 2)
-        transposed = weight.new_zeros(inner, out, 4, 4)
-        for p in (0, 1):
-            for q in (0, 1):
-                for k in range(3):
-                    for l in range(3):
-                        # Tap (k, l) of output pixel (p, q) reads small pixel (row, column).
-                        row, column = (p + k - 1) // 2, (q + l - 1) // 2
-                        phases[p, q, :, :, row + 1 - p, column + 1 - q] += weight[:, :, k, l]
-                        transposed[:, :, p + 1 - 2 * row, q + 1 - 2 * column] += weight[:, :, k, l].T
-        self.phased = inner >= WIDE
-        kernel = phases.reshape(4 * out, inner, 2, 2) if self.phased else transposed
-        self.register_buffer("kernel", kernel.contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", bias)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel, bias = self.get_buffer("kernel"), self.get_buffer("bias")
-        if not self.phased:
-            return F.conv_transpose2d(x, kernel, bias, stride=2, padding=1)
-        height, width = x.shape[-2:]
-        rows = F.conv2d(x, kernel, bias.repeat(4), padding=1).chunk(4, 1)
-        corners = [rows[2 * p + q][:, :, p : p + height, q : q + width] for p in (0, 1) for q in (0, 1)]
-        upper, lower = torch.stack(corners[:2], -1), torch.stack(corners[2:], -1)  # (N, C, H, W, 2)
-        return torch.stack((upper, lower), 3).reshape(x.shape[0], -1, 2 * height, 2 * width)
-
-
-def speed_up(network: nn.Module) -> None:
-    """Replace, in place, nearest upsampling before a 3x3 convolution by `UpsampledConv`; spectral norms are folded."""
-    for module in network.modules():
-        if not isinstance(module, nn.Sequential):
-            continue
-        for index in range(len(module) - 1):
-            up, conv = module[index], module[index + 1]
-            if isinstance(up, Upsample) and up.kind == "nearest" and isinstance(conv, nn.Conv2d):
-                if conv.kernel_size == (3, 3) and conv.bias is not None:
-                    module[index] = nn.Identity()
-                    module[index + 1] = UpsampledConv(conv.weight.detach(), conv.bias.detach())
-
-
-class _Conv(nn.Module):
-    def __init__(self, weight: Tensor, bias: Tensor):
-        super().__init__()
-        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", bias.contiguous())
-
-    def forward(self, x: Tensor) -> Tensor:
-        weight = self.get_buffer("weight")
-        return F.conv2d(x, weight, self.get_buffer("bias"), padding=weight.shape[-1] // 2)
+        moved = torch.addcmul(self.get_buffer("shift"), x, self.get_buffer("scale"))
+        return F.leaky_relu(moved, SLOPE, inplace=True)
 
 
 class _Block(nn.Module):
-    def __init__(self, scale: Tensor, shift: Tensor, first: _Conv, second: UpsampledConv, skip: _Conv):
+    """One residual block on (N, H, W, C), the order in which channels lie closest."""
+
+    def __init__(self, norm: _Norm, first: FixedConv, second: FixedConv, skip: Tensor):
         super().__init__()
-        self.register_buffer("scale", scale.view(1, -1, 1, 1))
-        self.register_buffer("shift", shift.view(1, -1, 1, 1))
-        self.first, self.second, self.skip = first, second, skip
+        self.norm, self.first, self.second = norm, first, second
+        self.register_buffer("skip", skip.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
-        hidden = F.leaky_relu(torch.addcmul(self.get_buffer("shift"), x, self.get_buffer("scale")), 0.2)
-        hidden = F.leaky_relu(self.first(hidden), 0.2)
-        return self.second(hidden) + F.interpolate(self.skip(x), scale_factor=2, mode="nearest")
+        normed = self.norm(x).permute(0, 3, 1, 2).to(self.first.get_buffer("weight").dtype)
+        hidden = F.leaky_relu(self.first(normed), SLOPE, inplace=True)
+        skip = torch.matmul(x, self.get_buffer("skip")).permute(0, 3, 1, 2)
+        return add_upsampled(self.second(hidden).to(x.dtype), skip).permute(0, 2, 3, 1)
 
 
 class FoldedGenerator(nn.Module):
     """One person's inference generator: pose embeddings (N, C, 4, 4) -> layers, equal to the unfolded one."""
 
-    def __init__(self, generator: InferenceGenerator, predicted: Sequence[Predicted]):
+    def __init__(
+        self, generator: InferenceGenerator, predicted: Sequence[Predicted], precision: torch.dtype = torch.float32
+    ):
         """Fold.
 
         Args:
             generator: in evaluation mode.
             predicted: the parameter groups of one person (B = 1).
+            precision: float32, or bfloat16 for the 3x3 convolutions of the last `LOW` blocks.
         """
         super().__init__()
         groups = iter(predicted)
-        blocks = []
+        blocks: list[_Block] = []
         *sources, final = generator.gen_inf.blocks
         for block in sources:
             assert isinstance(block, ResBlock)
             norm1, _, conv1, norm2, _ = block.block_feats
             _, conv2 = block.block
-            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, nn.Conv2d)
+            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, ResizedConv)
             assert conv1.bias is not None and conv2.bias is not None
-            scale, shift = scale_and_shift(norm1, groups)
-            scale2, shift2 = scale_and_shift(norm2, groups)
-            first = _Conv(effective_weight(conv1) * scale2.view(-1, 1, 1, 1), conv1.bias.detach() * scale2 + shift2)
-            second = UpsampledConv(effective_weight(conv2), conv2.bias.detach())
+            norm = _Norm(*scale_and_shift(norm1, groups))
+            scale, shift = scale_and_shift(norm2, groups)
+            first = FixedConv(effective_weight(conv1) * scale.view(-1, 1, 1, 1), conv1.bias.detach() * scale + shift)
             skip = next(groups)
-            blocks.append(_Block(scale, shift, first, second, _Conv(skip.weight[0].detach(), skip.bias[0].detach())))
+            second = FixedConv(effective_weight(conv2), (conv2.bias + skip.bias[0]).detach(), "nearest")
+            if len(sources) - len(blocks) <= LOW:
+                first, second = first.to(precision), second.to(precision)
+            blocks.append(_Block(norm, first, second, skip.weight[0, :, :, 0, 0].detach().t()))
         self.blocks = nn.ModuleList(blocks)
-        scale, shift = scale_and_shift(final, groups)
-        self.register_buffer("scale", scale.view(1, -1, 1, 1))
-        self.register_buffer("shift", shift.view(1, -1, 1, 1))
+        self.norm = _Norm(*scale_and_shift(final, groups))
         heads = [head.get_submodule("0") for head in generator.gen_inf.heads]
-        self.heads = _Conv(
-            torch.cat([effective_weight(head) for head in heads]),
-            torch.cat([head.get_parameter("bias").detach() for head in heads]),
-        )
+        weight = torch.cat([effective_weight(head) for head in heads])
+        # Two neighbouring pixels at a time: twice six channels fill the processor's vectors better than six.
+        pair = torch.cat((F.pad(weight, (0, 1)), F.pad(weight, (1, 0))))
+        self.register_buffer("heads", pair.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", torch.cat([head.get_parameter("bias").detach() for head in heads]).repeat(2))
         self.eval()
 
     def forward(self, x: Tensor) -> Layers:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.permute(0, 2, 3, 1).contiguous()
         for block in self.blocks:
             x = block(x)
-        x = F.leaky_relu(torch.addcmul(self.get_buffer("shift"), x, self.get_buffer("scale")), 0.2)
-        out = self.heads(x)
-        colours = torch.tanh(out[:, :5])
-        return Layers(colours[:, :2], colours[:, 2:], out[:, 5:])
+        x = self.norm(x).permute(0, 3, 1, 2)
+        pairs = F.conv2d(x, self.get_buffer("heads"), self.get_buffer("bias"), stride=(1, 2), padding=1)
+        out = pairs.permute(0, 2, 3, 1).reshape(x.shape[0], *x.shape[2:], -1)
+        colours = torch.tanh(out).permute(0, 3, 1, 2)
+        return Layers(colours[:, :2], colours[:, 2:5], out[..., 5:].permute(0, 3, 1, 2))

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from likeness.methods.bilayer.networks.adaptive import Predicted, make_norm
-from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
+from likeness.methods.bilayer.networks.adaptive import Predicted
+from likeness.methods.bilayer.networks.generator import Generator
 from likeness.methods.bilayer.networks.options import NetworkOptions
 from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.warp import identity_grid, masked, sample
@@ -48,42 +47,6 @@ class Frame:
     """(N, 1, S, S)."""
 
 
-class _Generator(nn.Module):
-    def __init__(self, options: NetworkOptions, dropout: float):
-        super().__init__()
-        rule = (options.inf_num_channels, options.inf_max_channels)
-        levels = options.levels
-        blocks: list[nn.Module] = []
-        for k in range(levels):
-            blocks.append(
-                ResBlock(
-                    channels_at(levels - k, *rule),
-                    channels_at(levels - k - 1, *rule),
-                    norm="ada_bn",
-                    first_norm="bn" if k == 0 else None,
-                    resize="nearest",
-                    efficient_upsampling=True,
-                    skip="ada_conv",
-                )
-            )
-        final = make_norm("ada_bn", channels_at(0, *rule))
-        assert final is not None
-        self.blocks = nn.ModuleList([*blocks, final])
-        self.dropout = dropout
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels_at(0, *rule), out, 3, padding=1)) for out in (2, 3, 1)
-        )
-
-    def forward(self, x: Tensor, predicted: Sequence[Predicted]) -> Layers:
-        groups = iter(predicted)
-        for block in self.blocks[:-1]:
-            x, _ = block(x, groups)
-        x = F.leaky_relu(self.blocks[-1](x, groups), 0.2)
-        if self.dropout:
-            x = F.dropout(x, self.dropout, self.training)
-        return Layers(torch.tanh(self.heads[0](x)), torch.tanh(self.heads[1](x)), self.heads[2](x))
-
-
 class InferenceGenerator(nn.Module):
     """Pose embeddings (B * T, C, 4, 4) and identity embeddings -> layers of each frame."""
 
@@ -93,7 +56,8 @@ class InferenceGenerator(nn.Module):
         super().__init__()
         rule = (options.inf_num_channels, options.inf_max_channels)
         self.register_buffer("identity_grid", identity_grid(options.image_size))
-        self.gen_inf = _Generator(options, dropout)
+        size = options.inf_input_tensor_size
+        self.gen_inf = Generator(options.levels, rule, size, "ada_bn", (2, 3, 1), dropout, efficient_upsampling=True)
         self.prj_inf = Projector(options.levels, (options.emb_num_channels, options.emb_max_channels), rule, "norm")
 
     def project(self, embeddings: Sequence[Tensor]) -> list[Predicted]:
@@ -101,7 +65,8 @@ class InferenceGenerator(nn.Module):
         return self.prj_inf(embeddings)
 
     def forward(self, pose_embeds: Tensor, predicted: Sequence[Predicted]) -> Layers:
-        return self.gen_inf(pose_embeds, predicted)
+        delta_uvs, lf_rgbs, segs_logits = self.gen_inf(pose_embeds, predicted)
+        return Layers(torch.tanh(delta_uvs), torch.tanh(lf_rgbs), segs_logits)
 
 
 def compose(layers: Layers, texture: Tensor, grid: Tensor, apply_masks: bool) -> Frame:

@@ -56,17 +56,27 @@ class Projector(nn.Module):
             )
         self.fc_blocks = nn.ModuleList(blocks)
 
+    def collapse(self, embedding_size: int) -> None:
+        """Make every stack one linear layer for embeddings of that height, in place and for good."""
+        for stacks, size in zip(self.fc_blocks, self.sizes, strict=True):
+            assert isinstance(stacks, nn.ModuleList)
+            repeats = _repeats(size, embedding_size)
+            for index, stack in enumerate(stacks):
+                matrix, offset = _collapse(stack, size // repeats, repeats)
+                layer = nn.Linear(matrix.shape[1], matrix.shape[0])
+                layer.weight, layer.bias = nn.Parameter(matrix.detach()), nn.Parameter(offset.detach())
+                stacks[index] = layer
+
     def forward(self, embeddings: Sequence[Tensor]) -> list[Predicted]:
         """Embeddings of `levels` shapes (B, C_k, 8, 8) -> parameter groups in the generator's order of use."""
         groups = []
         for embedding, stacks, size, rows in zip(embeddings, self.fc_blocks, self.sizes, self.rows, strict=True):
             assert isinstance(stacks, nn.ModuleList)
-            repeats, odd = divmod(size, embedding.shape[-1])
-            if odd or (embedding.shape[1] % rows):
-                repeats, embedding = 1, F.adaptive_avg_pool2d(embedding, size)
+            repeats = _repeats(size, embedding.shape[-1])
+            if embedding.shape[-1] * repeats != size:
+                embedding = F.adaptive_avg_pool2d(embedding, size)
             entries = embedding.reshape(embedding.shape[0], rows, -1)  # before pixels are repeated
             for kind, stack in zip(self.kinds, stacks, strict=True):
-                assert isinstance(stack, nn.Sequential)
                 matrix, offset = _collapse(stack, size // repeats, repeats)
                 predicted = F.linear(entries, matrix, offset)  # (B, rows, q)
                 weight, bias = predicted[..., :-1], predicted[..., -1]
@@ -77,16 +87,34 @@ class Projector(nn.Module):
         return groups
 
 
-def _collapse(stack: nn.Sequential, size: int, repeats: int) -> tuple[Tensor, Tensor]:
+def _repeats(size: int, embedding_size: int) -> int:
+    """How often pooling to `size` repeats each pixel of an embedding; 1 where it averages."""
+    return size // embedding_size if size % embedding_size == 0 else 1
+
+
+def _collapse(stack: nn.Module, size: int, repeats: int) -> tuple[Tensor, Tensor]:
     """Linear layers without a nonlinearity between them as one: matrix (q, g * size * size), offset (q,).
 
     The stack takes rows of `g` pictures of `size * repeats` pixels a side, the matrix the pictures of `size` pixels
     of which those repeat each pixel `repeats` times either way: 64 numbers in place of 1024, seen once for all rows.
     """
-    first = stack[0]
-    assert isinstance(first, nn.Linear)
+    if isinstance(stack, nn.Linear):  # done by `Projector.collapse`
+        return stack.weight, stack.bias
+    assert isinstance(stack, nn.Sequential)
+    layers = [layer for layer in stack if isinstance(layer, nn.Linear)]
+    first = layers[0]
     # Every layer is called once, which is when its spectral norm is taken; the other products use its weight as it is.
     offset = stack(first.bias.new_zeros(1, first.in_features))[0]
-    weights = [layer.weight for layer in stack]
-    summed = weights[0].reshape(first.out_features, -1, size, repeats, size, repeats).sum((3, 5)).flatten(1)
-    return torch.linalg.multi_dot([*reversed(weights[1:]), summed]), offset
+    factors: list[Tensor] = [layer.weight for layer in reversed(layers)]
+    if not torch.is_grad_enabled():
+        # Rounding errors of parameters are multiplied by all that follows; in evaluation better ones cost little.
+        factors = [factor.double() for factor in factors]
+        third, second, _ = factors
+        biases = [layer.bias.double() for layer in layers]
+        offset = third @ (second @ biases[0] + biases[1]) + biases[2]
+    if repeats > 1:
+        entries = first.in_features // repeats**2
+        kept = torch.eye(entries, dtype=factors[0].dtype, device=factors[0].device)
+        kept = kept.reshape(-1, size, 1, size, 1).expand(-1, -1, repeats, -1, repeats)
+        factors.append(kept.reshape(entries, -1).t())
+    return torch.linalg.multi_dot(factors).to(first.bias.dtype), offset.to(first.bias.dtype)

@@ -4,11 +4,14 @@ After nearest upsampling each output pixel sees only 2x2 different pixels; befor
 3x3 windows is one 4x4 window. Along one axis the four taps of either kernel are sums of the three given ones.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from likeness.methods.bilayer.networks import winograd
 
 Resize = Literal["none", "nearest", "avgpool"]
 
@@ -44,3 +47,113 @@ class ResizedConv(nn.Conv2d):
         if self.resize == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         return super().forward(x)
+
+
+def add_upsampled(large: Tensor, small: Tensor) -> Tensor:
+    """`large + nearest(small)`: pictures (N, C, 2H, 2W) and (N, C, H, W)."""
+    if torch.is_grad_enabled() or not large.is_contiguous(memory_format=torch.channels_last):
+        return large + F.interpolate(small, scale_factor=2, mode="nearest")
+    # With the channels closest together, each small pixel is added to its four without being repeated first.
+    count, channels, height, width = small.shape
+    quads = large.permute(0, 2, 3, 1).reshape(count, height, 2, width, 2, channels)
+    quads = quads.add_(small.permute(0, 2, 3, 1)[:, :, None, :, None])
+    return quads.reshape(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+
+
+def difference_kernels(weight: Tensor) -> list[Tensor]:
+    """Kernels (out, in, 3, 3) -> matrices (in, m * out) for `convolve_differences`, m = 1, 2, 2, 4."""
+    rows, columns = weight.sum(3), weight.sum(2)  # (out, in, 3)
+    parts = (
+        (weight.sum((2, 3)),),
+        (-rows[..., 0], rows[..., 2]),
+        (-columns[..., 0], columns[..., 2]),
+        (weight[..., 0, 0], -weight[..., 0, 2], -weight[..., 2, 0], weight[..., 2, 2]),
+    )
+    return [torch.cat(part).t().contiguous() for part in parts]
+
+
+def convolve_differences(x: Tensor, kernels: Sequence[Tensor], bias: Tensor) -> Tensor:
+    """Nearest upsampling, then a 3x3 convolution, with 9 products in place of the 16 of a transposed convolution.
+
+    Along an axis with taps a, b, c the two pixels made of x[i] are `(a + b + c) x[i] - a (x[i] - x[i - 1])` and
+    `(a + b + c) x[i] + c (x[i + 1] - x[i])`: three products, one of them shared.
+
+    Args:
+        x: (N, C, H, W).
+        kernels: of `difference_kernels`.
+        bias: (out,).
+
+    Returns:
+        (N, out, 2H, 2W), channels last.
+    """
+    count, _, height, width = x.shape
+    padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+    down = padded[:, 1:] - padded[:, :-1]  # (N, H + 1, W + 2, C)
+    right = padded[:, 1:-1, 1:] - padded[:, 1:-1, :-1]
+    both = down[:, :, 1:] - down[:, :, :-1]
+    parts = (padded[:, 1:-1, 1:-1], down[:, :, 1:-1], right, both)
+    same, rows, columns, corners = (
+        torch.matmul(part, kernel).unflatten(-1, (-1, len(bias))) for part, kernel in zip(parts, kernels, strict=True)
+    )
+    same = same[..., 0, :] + bias
+    made = x.new_empty(count, height, 2, width, 2, len(bias))
+    for p in (0, 1):
+        row = same + rows[:, p : p + height, :, p]
+        for q in (0, 1):
+            corner = corners[:, p : p + height, q : q + width, 2 * p + q]
+            made[:, :, p, :, q] = (row + columns[:, :, q : q + width, q]).add_(corner)
+    return made.reshape(count, 2 * height, 2 * width, len(bias)).permute(0, 3, 1, 2)
+
+
+DIFFERENCES = ("same", "rows", "columns", "corners")
+"""Buffers of `FixedConv` that hold `difference_kernels`."""
+
+WIDE = 256
+"""From this many channels on, the products saved by differences are worth the sums."""
+
+
+class FixedConv(nn.Module):
+    """A convolution of given weight (out, in, k, k) and bias, for inference: what can be done to its kernel is done.
+
+    Args:
+        weight, bias: as of the convolution without resampling.
+        resize: the resampling beside it.
+        large: its pictures may be large enough for `winograd`, whose kernels take four times the memory.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none", large: bool = True):
+        super().__init__()
+        self.resize = resize
+        suited = weight.shape[-1] == 3 and weight.shape[0] >= winograd.WORTH[0] and weight.shape[1] >= winograd.WORTH[1]
+        self.points: Tensor | None
+        self.register_buffer("points", winograd.points_of(weight) if resize == "none" and suited and large else None)
+        self.differences = weight.shape[1] >= WIDE and resize == "nearest"
+        for name, part in zip(DIFFERENCES, difference_kernels(weight) if self.differences else (), strict=False):
+            self.register_buffer(name, part)
+        if resize != "none":
+            weight = composed(weight, POOLED if resize == "avgpool" else UPSAMPLED)
+        if resize == "nearest":
+            weight = weight.transpose(0, 1)
+        self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
+        self.register_buffer("bias", bias.contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
+        if self.points is not None and winograd.suits(x):
+            return winograd.convolve(x, self.points, bias)
+        if self.differences and winograd.serves(x):
+            return convolve_differences(x, [self.get_buffer(name) for name in DIFFERENCES], bias)
+        if self.resize == "nearest":
+            return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
+        if self.resize == "avgpool":
+            return F.conv2d(x, weight, bias, stride=2, padding=1)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+def fix_kernels(network: nn.Module, large: bool = True) -> None:
+    """Replace, in place, all 3x3 convolutions by `FixedConv`; spectral norms are folded already."""
+    for module in list(network.modules()):
+        for name, layer in module.named_children():
+            if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer.bias is not None:
+                resize = layer.resize if isinstance(layer, ResizedConv) else "none"
+                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), resize, large))

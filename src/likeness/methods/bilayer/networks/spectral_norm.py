@@ -19,20 +19,19 @@ class _Normalise(torch.autograd.Function):
     """`W / sigma` with `sigma = u^T W v`, u and v held: the gradient is `(G - <G, W / sigma> u v^T) / sigma`."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor) -> Tensor:
-        sigma = torch.dot(u, torch.mv(weight.flatten(1), v))
+    def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
         normalised = weight / sigma
         ctx.save_for_backward(normalised, u, v, sigma)
         return normalised
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         normalised, u, v, sigma = ctx.saved_tensors
         (gradient,) = gradients
         along = torch.dot(gradient.flatten(), normalised.flatten())
         result = (gradient / sigma).flatten(1)
-        return result.addr_(u * (-along / sigma), v).view_as(gradient), None, None
+        return result.addr_(u * (-along / sigma), v).view_as(gradient), None, None, None
 
 
 class _Hook(SpectralNorm):
@@ -41,14 +40,15 @@ class _Hook(SpectralNorm):
     def compute_weight(self, module: nn.Module, do_power_iteration: bool) -> Tensor:
         weight = module.get_parameter(f"{self.name}_orig")
         u, v = module.get_buffer(f"{self.name}_u"), module.get_buffer(f"{self.name}_v")
-        if do_power_iteration:
-            with torch.no_grad():
-                matrix = weight.flatten(1)
-                for _ in range(self.n_power_iterations):
-                    nn.functional.normalize(torch.mv(matrix.t(), u), dim=0, eps=self.eps, out=v)
-                    nn.functional.normalize(torch.mv(matrix, v), dim=0, eps=self.eps, out=u)
+        with torch.no_grad():
+            matrix = weight.flatten(1)
+            for _ in range(self.n_power_iterations if do_power_iteration else 0):
+                nn.functional.normalize(torch.mv(matrix.t(), u), dim=0, eps=self.eps, out=v)
+                image = torch.mv(matrix, v)
+                nn.functional.normalize(image, dim=0, eps=self.eps, out=u)
+            sigma = torch.dot(u, image if do_power_iteration else torch.mv(matrix, v))
         # The backward pass of this call must find them as they are now, whatever the next call makes of them.
-        return _Normalise.apply(weight, u.clone(), v.clone())
+        return _Normalise.apply(weight, u.clone(), v.clone(), sigma)
 
 
 def add_spectral_norm(network: nn.Module) -> nn.Module:
@@ -64,6 +64,16 @@ def add_spectral_norm(network: nn.Module) -> nn.Module:
                 if isinstance(value, SpectralNorm):
                     hook[key] = _Hook(value.name, value.n_power_iterations, value.dim, value.eps)
     return network
+
+
+def settle_spectral_norm(network: nn.Module, iterations: int = 5) -> None:
+    """Take power iterations, in place: a fresh network divides by the product of two random directions, about zero."""
+    for module in network.modules():
+        for hook in module._forward_pre_hooks.values():
+            if isinstance(hook, SpectralNorm):
+                with torch.no_grad():
+                    for _ in range(iterations):
+                        hook.compute_weight(module, do_power_iteration=True)
 
 
 def fold_spectral_norm(network: nn.Module) -> nn.Module:

@@ -27,7 +27,7 @@ class _Net(nn.Module):
             ResBlock(channels_at(i, *rule), channels_at(i - 1, *rule), resize="nearest") for i in range(halvings, 0, -1)
         ]
         # The identity keeps the last convolution at its published position.
-        blocks += [nn.Identity(), nn.LeakyReLU(0.2), nn.Conv2d(rule[0], 3, 3, padding=1)]
+        blocks += [nn.Identity(), nn.LeakyReLU(0.2, inplace=True), nn.Conv2d(rule[0], 3, 3, padding=1)]
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, frames_per_person: int) -> Tensor:
