@@ -18,10 +18,10 @@ METHOD = Method(
         "export": f"{_HERE}.animate:export",
         "import": f"{_HERE}.published:import_published",
         "invert": f"{_HERE}.invert:invert",
+        "prove": f"{_HERE}.proof:prove",
     },
     commands={
         "extract portraits": f"{_HERE}.extract:extract_portraits",
-        "prove gmpi": f"{_HERE}.proof:prove",
     },
     compat=f"{_HERE}.compat:rewrite",
     demo=f"{_HERE}.demo:demo",

@@ -21,12 +21,12 @@ METHOD = Method(
         "prepare": f"{_HERE}.prepare:prepare",
         "import": f"{_HERE}.import_run:import_published",
         "infer": f"{_HERE}.vid2vid.infer:infer",
+        "prove": f"{_HERE}.proof:prove",
     },
     commands={
         "extract actor": f"{_HERE}.extract:extract_actor",
         "extract normals": f"{_HERE}.extract_maps:extract_normals",
         "extract textures": f"{_HERE}.extract_maps:extract_textures",
-        "prove actor": f"{_HERE}.proof:prove",
     },
     compat=f"{_HERE}.compat:rewrite",
     demo=f"{_HERE}.demo:demo",
