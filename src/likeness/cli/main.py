@@ -1,5 +1,6 @@
 """The `likeness` command: finds the verb, and shows a user's mistake without a traceback."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -46,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         console.print("interrupted")
         raise SystemExit(130) from None
+    except BrokenPipeError:
+        # The reader of a pipe (`| head`) has enough; what is still buffered must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
 
 
 def run(words: list[str]) -> None:

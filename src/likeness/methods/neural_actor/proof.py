@@ -1,4 +1,4 @@
-"""`likeness prove neural_actor`: an actor is filmed on the synthetic stage, trained, and measured where the truth is known.
+"""`likeness prove neural_actor`: an actor is filmed on the stage, trained, and measured where the truth is known.
 
 What it must beat is its own mesh, smooth as it was tracked, drawn with the mean of the textures it was trained on.
 """
