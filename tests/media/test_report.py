@@ -31,17 +31,24 @@ def test_page_links_pictures_and_videos_relatively(tmp_path):
     page = tmp_path / "page"
     write_image(page / "a.png", torch.rand(3, 8, 8), synthetic=True)
     write_video(page / "clips" / "b.mp4", [torch.rand(3, 16, 16)], synthetic=True)
+    (page / "turn.html").write_text("<p>a page of its own</p>")
     section = Section(
         "Faces <& more>",
         "One.\n\nTwo.",
-        figures=[(page / "a.png", "a"), (page / "clips" / "b.mp4", "b"), (outside, 'c "quoted"')],
+        figures=[
+            (page / "a.png", "a"),
+            (page / "clips" / "b.mp4", "b"),
+            (outside, 'c "quoted"'),
+            (page / "turn.html", "d"),
+        ],
         rows=[("PSNR", 31.41592), ("faces", 12)],
     )
     write_report(page / "index.html", "Demo", [section])
     text = (page / "index.html").read_text()
     links = _Links()
     links.feed(text)
-    assert links.sources == ["a.png", "clips/b.mp4", "figures/0_c%20d.png"]
+    assert links.sources == ["a.png", "clips/b.mp4", "figures/0_c%20d.png", "turn.html"]
+    assert '<iframe src="turn.html"' in text
     assert all((page / source.replace("%20", " ")).is_file() for source in links.sources)
     assert "31.42" in links.cells
     assert "12" in links.cells

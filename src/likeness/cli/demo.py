@@ -9,8 +9,8 @@ from likeness.engine.method import resolve
 from likeness.media.report import Section, write_report
 from likeness.methods.registry import methods
 
-DEPTHNET_MINUTES, OTHER_MINUTES = 1.25, 1.0
-"""Each section's share of ten minutes."""
+SHARES = {"depthnet": 1.25, "multiface": 2.5}
+"""Minutes of ten for the sections that need more than one."""
 
 
 def demo(out: Path = Path("runs/demo"), minutes: float = 10.0, seed: int = 0) -> None:
@@ -28,7 +28,7 @@ def demo(out: Path = Path("runs/demo"), minutes: float = 10.0, seed: int = 0) ->
         name = target.split(":")[0].split(".")[-2]
         begun = time.monotonic()
         left = 60 * minutes - (begun - started)
-        budget = (DEPTHNET_MINUTES if name == "depthnet" else OTHER_MINUTES) * minutes / 10
+        budget = SHARES.get(name, 1.0) * minutes / 10
         limit = min(1.5 * 60 * budget + 20, left)
         print(f"demo: {name} ...", flush=True)
         sections.append(_within(target, out / name, budget, seed, limit, name))

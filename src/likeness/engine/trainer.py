@@ -23,6 +23,7 @@ from likeness.engine.stage import EpochReport, Stage, evaluating
 from likeness.engine.updates import Updates
 from likeness.errors import UserError
 from likeness.files import atomic_path
+from likeness.nets.memory import keep_freed_memory
 
 C = TypeVar("C", bound=EngineConfig)
 
@@ -56,6 +57,7 @@ class Trainer:
         self.rank, self.world, self.device = fabric.global_rank, fabric.world_size, fabric.device
         self.run = Run.of(config)
         self.resumed_from = self._find_resume()
+        keep_freed_memory()
         torch.manual_seed(config.seed)
         self.stage = kind(config)
         for network in self.stage.networks.values():

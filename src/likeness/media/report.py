@@ -17,7 +17,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; border-top: 1px solid #8886; padding-top: 1rem; }
 nav a { margin-right: 1rem; }
-figure { margin: 1rem 0; } img, video { max-width: 100%; height: auto; } figcaption { font-size: .9rem; opacity: .8; }
+figure { margin: 1rem 0; } img, video { max-width: 100%; min-width: min(100%, 16rem); height: auto; }
+iframe { border: 0; width: 100%; height: 26rem; } figcaption { font-size: .9rem; opacity: .8; }
 table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text-align: left; font-weight: normal; }
 tr + tr { border-top: 1px solid #8884; } td { font-variant-numeric: tabular-nums; }
 """
@@ -31,7 +32,7 @@ class Section:
     text: str = ""
     """Plain text; an empty line separates paragraphs."""
     figures: Sequence[tuple[str | Path, str]] = field(default_factory=list)
-    """(path, caption) of PNG, JPEG, WebP, GIF or MP4 files."""
+    """(path, caption) of PNG, JPEG, WebP, GIF or MP4 files, or of an HTML page that is shown in a frame."""
     rows: Sequence[tuple[str, object]] = field(default_factory=list)
     """(name, value) of measured figures; floats are shown with four digits."""
 
@@ -79,6 +80,8 @@ def _figure(path: Path, caption: str, index: int, folder: Path) -> str:
     link, alt = quote(relative.as_posix()), html.escape(caption, quote=True)
     if path.suffix.lower() in VIDEO_SUFFIXES:
         shown = f'<video src="{link}" controls loop muted playsinline preload="metadata" title="{alt}"></video>'
+    elif path.suffix.lower() == ".html":
+        shown = f'<iframe src="{link}" title="{alt}"></iframe>'
     else:
         shown = f'<img src="{link}" alt="{alt}">'
     return f"<figure>{shown}<figcaption>{html.escape(caption)}</figcaption></figure>"

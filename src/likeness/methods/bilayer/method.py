@@ -38,7 +38,6 @@ from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.networks.spectral_norm import EPS, settle_spectral_norm
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights, run_folder
-from likeness.nets.memory import keep_freed_memory
 
 
 class BilayerStage(Stage[BilayerConfig, Pairs]):
@@ -48,7 +47,6 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
 
     def __init__(self, config: BilayerConfig, names: Iterable[str]):
         super().__init__(config)
-        keep_freed_memory()
         dropouts = {"texture_generator": config.texture_dropout, "inference_generator": config.inference_dropout}
         self.networks = {
             name: build_network(

@@ -50,8 +50,8 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     return Section(
         "GMPI: any StyleGAN2 becomes 3D-aware",
         "A small StyleGAN2, trained on synthetic portraits and then made 3D-aware (`likeness prove gmpi`), ships with "
-        "the package: its samples are multiplane images, which any camera in front can look at. gmpi/parallax.html "
-        "shows one with live parallax in a browser. The same two trainings ran here for a few steps.",
+        "the package: its samples are multiplane images, which any camera in front can look at. In the frame, move the "
+        "pointer over the picture. The same two trainings ran here for a few steps.",
         figures=figures,
         rows=[
             ("depth of an unseen portrait (0 exact, 1 a flat board, 2 unrelated)", report.depth),
@@ -75,9 +75,10 @@ def show(folder: Path, avatar: Avatar, seed: int) -> list[tuple[Path, str]]:
     write_image(folder / "views.png", grid(torch.cat(rows), 3 * 2), synthetic=True)
     mpi = avatar.mpi(avatar.z(seed), planes, psi=0.7)
     write_sweep(folder, avatar, mpi, planes, "horizontal")
-    write_page(folder / "parallax.html", mpi, planes, avatar.scene, align_corners=avatar.config.align_corners)
+    write_page(folder / "parallax.html", mpi, planes, avatar.scene, 320, align_corners=avatar.config.align_corners)
     return [
         (folder / "views.png", "four samples from the left, the front and the right (synthetic)"),
+        (folder / "parallax.html", "live parallax: the planes of the first sample, seen from where the pointer is"),
         (folder / "video_rgb_horizontal.mp4", "the camera's sweep around the first (synthetic)"),
         (folder / "video_depth_horizontal.mp4", "its depth, near black, far white (synthetic)"),
     ]

@@ -19,13 +19,13 @@ HELD_OUT = "EXP_ROM07_Facial_Expressions"
 
 
 def demo(folder: Path, minutes: float, seed: int) -> Section:
-    """Capture a synthetic head, train its avatar for about half of `minutes`, and show it.
+    """Capture a synthetic head, train its avatar for some 60 % of what is left of `minutes` then, and show it.
 
     Writes into `folder`; the number of steps follows from the time that the capture and the first steps took.
     """
     started = time.monotonic()
     data = folder / "data"
-    capture_multiface(MultifaceCapture(out=data, preset="tiny", seed=seed, segments=5, frames=4))
+    capture_multiface(MultifaceCapture(out=data, preset="tiny", seed=seed, segments=5, frames=12))
     entity = Entity(next(path for path in data.iterdir() if path.is_dir()))
     camera = next(iter(read_krt(entity.krt)))
     segment, frame = list_frames(entity, HELD_OUT)[0]
@@ -46,7 +46,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     begun = time.monotonic()
     run = train(AvatarStage, config, method="multiface", stage="avatar", argv=["likeness", "demo"])
     pace = (time.monotonic() - begun) / 2
-    left = 0.5 * (60 * minutes - (time.monotonic() - started))
+    left = 0.6 * (60 * minutes - (time.monotonic() - started))
     steps = max(4, min(400, int(left / pace)))
     longer = dataclasses.replace(config, max_updates=2 + steps)
     train(AvatarStage, longer, method="multiface", stage="avatar", argv=["likeness", "demo"])
