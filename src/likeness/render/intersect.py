@@ -6,8 +6,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, in_torch_order, launch
 from likeness.render import intersect_kernels
-from likeness.render.kernels import as_array, in_torch_order, launch
 from likeness.render.rasterise import checked_triangles
 
 
