@@ -1,9 +1,9 @@
 """The four terms of the training loss and the measures derived from them."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.methods.multiface.networks import Code
+from likeness.methods.multiface.passes import masked_square_error
 
 
 def vertex_loss(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -16,9 +16,7 @@ def texture_loss(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
     The mask (B, 3, S, S) in [0, 1] enters squared. Times the texture variance it is in grey levels squared.
     """
-    error = mask * (predicted - truth)
-    # Torch's own loss has the gradient in one pass over millions of texels.
-    return F.mse_loss(error, error.new_zeros(()).expand_as(error))
+    return masked_square_error(predicted, truth, mask)
 
 
 def screen_loss(predicted: Tensor, photo: Tensor, weight: Tensor, tex_var: float) -> Tensor:
