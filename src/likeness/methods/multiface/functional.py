@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from likeness.methods.multiface.passes import PIECE, rectified_gradient
+from likeness.methods.multiface.passes import PIECE, lines, rectified_gradient, shift_and_rectify_
 
 FEW_CHANNELS = 8
 """Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
@@ -17,7 +17,13 @@ FEW_CHANNELS = 8
 def global_norm(weight: Tensor) -> Tensor:
     """() Frobenius norm of a whole weight tensor."""
     # Row by row first: one sum over millions of float32 squares is off by 1e-4.
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
+    rows = lines(weight) if weight.ndim == 4 else weight
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(rows, dim=1))
+
+
+def normed_kernel(weight: Tensor, g: Tensor, axis: int) -> Tensor:
+    """Kernel g_o W_o / ||W||_F of weight (O, C, k, k), or (C, O, k, k), and g (O,); `axis` is that of O."""
+    return _NormedKernel.apply(weight, g, axis)
 
 
 def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
@@ -132,6 +138,23 @@ class _NormedLinear(Function):
         return of_x, of_weight, scales / norm, grad.sum(0)
 
 
+class _NormedKernel(Function):
+    @staticmethod
+    def forward(ctx, weight: Tensor, g: Tensor, axis: int) -> Tensor:
+        norm = global_norm(weight)
+        scales = (g / norm).view([-1 if each == axis else 1 for each in range(4)])
+        ctx.axis = axis
+        ctx.save_for_backward(weight, g, norm, scales)
+        return weight * scales
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        weight, g, norm, scales = ctx.saved_tensors
+        products = (grad * weight).sum([each for each in range(4) if each != ctx.axis])
+        of_norm = -(products * g).sum() / norm.square()
+        return (weight * (of_norm / norm)).addcmul_(grad, scales), products / norm, None
+
+
 class _Convolution(Function):
     @staticmethod
     def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):
@@ -143,31 +166,28 @@ class _Convolution(Function):
             out = F.conv_transpose2d(x, kernel, bias, stride, padding)
         else:
             out = F.conv2d(x, kernel, bias, stride, padding)
-        if texel_bias is not None:
-            out += texel_bias
-        if slope is not None:
-            F.leaky_relu_(out, slope)
+        shift_and_rectify_(out, texel_bias, slope)
         ctx.save_for_backward(x, kernel, None if slope is None else out)
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, kernel, out = ctx.saved_tensors
-        total = None
+        total: Tensor | None = None
         if out is not None:
             grad, total = rectified_gradient(grad, out, ctx.slope)
+        elif ctx.needs_input_grad[2] or ctx.one_bias_a_channel:
+            total = grad.sum((0, 2, 3))
         # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
         wanted = [*ctx.needs_input_grad[:2], False]
         of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
             grad.to(x.dtype), x, kernel, None, ctx.stride, ctx.padding, [1, 1], ctx.transposed, [0, 0], 1, wanted
         )
         of_bias, of_texels = None, None
-        if total is None and (ctx.needs_input_grad[2] or ctx.one_bias_a_channel):
-            total = grad.sum((0, 2, 3))
         if ctx.needs_input_grad[2]:
             of_bias = total
         if ctx.needs_input_grad[3]:
-            if ctx.one_bias_a_channel:
+            if total is not None and ctx.one_bias_a_channel:
                 of_texels = total[None, :, None, None]
             else:
                 of_texels = grad if len(grad) == 1 else grad.sum(0, keepdim=True)

@@ -1,9 +1,9 @@
 """Adam over parameters whose channels come last in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.adam import adam
 
 
@@ -14,7 +14,7 @@ class Adam(torch.optim.Adam):
     those of `torch.optim.Adam`.
     """
 
-    def __init__(self, parameters: list[Tensor], lr: float):
+    def __init__(self, parameters: Iterable[nn.Parameter], lr: float):
         super().__init__(parameters, lr=lr, fused=True)
 
     @torch.no_grad()
@@ -25,11 +25,12 @@ class Adam(torch.optim.Adam):
                 loss = closure()
         for group in self.param_groups:
             used = [parameter for parameter in group["params"] if parameter.grad is not None]
+            grads = [parameter.grad for parameter in used]
             states = [self._state_of(parameter) for parameter in used]
             beta1, beta2 = group["betas"]
             adam(
                 [_as_it_lies(parameter, parameter) for parameter in used],
-                [_as_it_lies(parameter.grad, parameter) for parameter in used],
+                [_as_it_lies(grad, parameter) for grad, parameter in zip(grads, used)],
                 [_as_it_lies(state["exp_avg"], parameter) for state, parameter in zip(states, used)],
                 [_as_it_lies(state["exp_avg_sq"], parameter) for state, parameter in zip(states, used)],
                 [],
@@ -60,4 +61,5 @@ def _as_it_lies(value: Tensor, parameter: Tensor) -> Tensor:
     """A view of `value` whose axes come in the order in which those of `parameter` lie in memory."""
     if value.stride() != parameter.stride():
         value = torch.empty_like(parameter).copy_(value)
-    return value.permute(sorted(range(value.ndim), key=lambda axis: -parameter.stride(axis)))
+    strides = parameter.stride()
+    return value.permute(sorted(range(value.ndim), key=lambda axis: -strides[axis]))

@@ -4,6 +4,7 @@ All pictures here are read and written with their channels last in memory; other
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
@@ -22,6 +23,21 @@ def pieces(*values: Tensor) -> list[tuple[Tensor, ...]]:
     first = values[0]
     rows = max(PIECE // first.shape[1], 1) if first.device.type == "cpu" else max(len(first), 1)
     return list(zip(*(value.split(rows) for value in values)))
+
+
+def shift_and_rectify_(out: Tensor, texel_bias: Tensor | None, slope: float | None) -> None:
+    """Add `texel_bias` (1, C, H, W) or (1, C, 1, 1) to `out` (B, C, H, W) in place, and apply a leaky rectifier."""
+    last = out.is_contiguous(memory_format=torch.channels_last)
+    if not last or texel_bias is None or texel_bias.shape[-1] == 1 or slope is None:
+        if texel_bias is not None:
+            out += texel_bias
+        if slope is not None:
+            F.leaky_relu_(out, slope)
+        return
+    for picture in out.split(1):
+        for piece, bias in pieces(lines(picture), lines(texel_bias)):
+            piece += bias
+            F.leaky_relu_(piece, slope)
 
 
 def rectified_gradient(grad: Tensor, out: Tensor, slope: float) -> tuple[Tensor, Tensor]:
