@@ -97,7 +97,7 @@ def setting() -> tuple[MultifaceBatch, Objective]:
         row=torch.tensor([1]),
         photo=torch.rand(1, 3, height, width).contiguous(memory_format=LATTER),
     )
-    normaliser = Normaliser(torch.full((SIZE, SIZE, 3), 100.0).permute(2, 0, 1), 20.0, mean, 1.0)
+    normaliser = Normaliser(torch.full((SIZE, SIZE, 3), 0.4).permute(2, 0, 1), 20.0, mean, 1.0)
     config = MultifaceConfig(resolution=PICTURE)
     return batch, Objective(config, normaliser, MeshTopology(uv, triangles, triangles), None)
 

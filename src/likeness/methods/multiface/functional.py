@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from likeness.methods.multiface.passes import PIECE, lines, rectified_gradient, shift_and_rectify_
+from likeness.methods.multiface.passes import PIECE, channel_sums, lines, rectified_gradient, shift_and_rectify_
 
 FEW_CHANNELS = 8
 """Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
@@ -177,7 +177,7 @@ class _Convolution(Function):
         if out is not None:
             grad, total = rectified_gradient(grad, out, ctx.slope)
         elif ctx.needs_input_grad[2] or ctx.one_bias_a_channel:
-            total = grad.sum((0, 2, 3))
+            total = channel_sums(grad)
         # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
         wanted = [*ctx.needs_input_grad[:2], False]
         of_x, of_kernel, _ = torch.ops.aten.convolution_backward(

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from likeness.methods.multiface.networks import Code
-from likeness.methods.multiface.passes import masked_square_error
+from likeness.methods.multiface.passes import masked_square_error, weighted_square_error
 
 
 def vertex_loss(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -22,9 +22,9 @@ def texture_loss(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 def screen_loss(predicted: Tensor, photo: Tensor, weight: Tensor, tex_var: float) -> Tensor:
     """() weighted squared error of pictures (B, 3, H, W) in [0, 1], in grey levels squared over the texture variance.
 
-    `weight` (B, 3, H, W) is the rendered loss weight, 0 outside the silhouette; the mean runs over all pixels.
+    `weight` (B, 3 or 1, H, W) is the rendered loss weight, 0 outside the silhouette; the mean runs over all pixels.
     """
-    return ((predicted - photo).square() * weight).mean() * (255.0**2 / tex_var)
+    return weighted_square_error(predicted, photo, weight) * (255.0**2 / tex_var)
 
 
 def kl_divergence(code: Code) -> Tensor:

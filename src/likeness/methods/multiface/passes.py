@@ -25,6 +25,13 @@ def pieces(*values: Tensor) -> list[tuple[Tensor, ...]]:
     return list(zip(*(value.split(rows) for value in values)))
 
 
+def channel_sums(picture: Tensor) -> Tensor:
+    """(C,) sums over batch and pixels of (B, C, H, W)."""
+    # Whole rows are added up first: many channels side by side are summed faster than three.
+    count, channels, height, width = picture.shape
+    return lines(picture).view(count * height, width * channels).sum(0).view(width, channels).sum(0)
+
+
 def shift_and_rectify_(out: Tensor, texel_bias: Tensor | None, slope: float | None) -> None:
     """Add `texel_bias` (1, C, H, W) or (1, C, 1, 1) to `out` (B, C, H, W) in place, and apply a leaky rectifier."""
     last = out.is_contiguous(memory_format=torch.channels_last)
@@ -90,29 +97,42 @@ def _row(values: Tensor, width: int) -> Tensor:
     return values.flatten(1).repeat(1, width)[:, None]
 
 
+def weighted_square_error(predicted: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """() mean of weight (predicted - truth)^2 over pictures (B, C, H, W).
+
+    Gradients go to `predicted` and to `weight` (B, C or 1, H, W), none to `truth`.
+    """
+    return _SquareError.apply(predicted.to(truth.dtype), truth, weight, False)
+
+
 def masked_square_error(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """() mean of (mask (predicted - truth))^2 over pictures (B, C, H, W); the gradient goes to `predicted` alone."""
-    return _MaskedSquareError.apply(predicted.to(truth.dtype), truth, mask)
+    """() the same with the weight mask^2, which has no gradient."""
+    return _SquareError.apply(predicted.to(truth.dtype), truth, mask.detach(), True)
 
 
-class _MaskedSquareError(Function):
+class _SquareError(Function):
     @staticmethod
-    def forward(ctx, predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    def forward(ctx, predicted: Tensor, truth: Tensor, weight: Tensor, squared: bool) -> Tensor:
         total = truth.new_zeros(())
         result = torch.empty_like(predicted, memory_format=torch.channels_last)
-        for ours, theirs, weight, error in pieces(*(lines(x) for x in (predicted, truth, mask, result))):
-            torch.sub(ours, theirs, out=error)
-            error *= weight
-            total += error.flatten().dot(error.flatten())
-            error *= weight
-            error *= 2 / predicted.numel()
-        # Half of the gradient's work is done already.
-        ctx.save_for_backward(result)
+        for ours, theirs, factor, weighted in pieces(*(lines(x) for x in (predicted, truth, weight, result))):
+            error = ours - theirs
+            torch.mul(error, factor, out=weighted)
+            if squared:
+                weighted *= factor
+            total += error.flatten().dot(weighted.flatten())
+            # Most of the gradient's work, while the piece is at hand.
+            weighted *= 2 / predicted.numel()
+        ctx.save_for_backward(result, *((predicted, truth, weight) if ctx.needs_input_grad[2] else ()))
         return total / predicted.numel()
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        (result,) = ctx.saved_tensors
+        result, *others = ctx.saved_tensors
         # The term's weight is mostly 1, and known where nothing has to be waited for.
         of_predicted = result if grad.device.type == "cpu" and float(grad) == 1 else result * grad
-        return of_predicted, None, None
+        of_weight = None
+        if others:
+            predicted, truth, weight = others
+            of_weight = ((predicted - truth).square() * (grad / predicted.numel())).sum_to_size(weight.shape)
+        return of_predicted, None, of_weight, None
