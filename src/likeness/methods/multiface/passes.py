@@ -47,9 +47,14 @@ def shift_and_rectify_(out: Tensor, texel_bias: Tensor | None, slope: float | No
             F.leaky_relu_(piece, slope)
 
 
-def rectified_gradient(grad: Tensor, out: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """Gradient (B, C, H, W) before a leaky rectifier with result `out`, and its sum over batch and pixels (C,)."""
-    result = torch.empty_like(out, memory_format=torch.channels_last)
+def rectified_gradient(grad: Tensor, out: Tensor, slope: float, *, in_place: bool) -> tuple[Tensor, Tensor]:
+    """Gradient (B, C, H, W) before a leaky rectifier with result `out`, and its sum over batch and pixels (C,).
+
+    `in_place` allows it to take the place of `grad`.
+    """
+    last = torch.channels_last
+    in_place = in_place and grad.is_contiguous(memory_format=last) and grad.dtype == out.dtype
+    result = grad if in_place else torch.empty_like(out, memory_format=last)
     total = out.new_zeros(out.shape[1])
     for piece, after, before in pieces(lines(grad), lines(out), lines(result)):
         torch.ops.aten.leaky_relu_backward.grad_input(piece, after, slope, True, grad_input=before)
