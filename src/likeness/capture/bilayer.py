@@ -128,7 +128,7 @@ def write_clip(clip: Clip) -> None:
         for number, shot in enumerate(shots):
             _write(clip, number, shot)
         return
-    with VideoWriter(clip.video_file, clip.rate, synthetic=True) as video:
+    with VideoWriter(clip.video_file, clip.rate, synthetic=True, reproducible=True) as video:
         for number, shot in enumerate(shots):
             video.write(shot.image)
             if number < clip.frames - 1:
