@@ -68,7 +68,8 @@ class MultifaceBatch:
 class Normaliser:
     """Means and standard deviations at one texture size; every conversion between files and networks.
 
-    tex_mean (3, S, S) in grey levels with row 0 at v = 0, vert_mean (V, 3) mm.
+    tex_mean (3, S, S) in [0, 1] with row 0 at v = 0 and channels last in memory, tex_std in grey levels, vert_mean
+    (V, 3) mm.
     """
 
     tex_mean: Tensor
@@ -81,7 +82,7 @@ class Normaliser:
         """The normaliser for textures of side `tex_size`."""
         mean = cv2.resize(statistics.tex_mean[::-1].astype(np.float32), (tex_size, tex_size))
         return cls(
-            tex_mean=torch.from_numpy(mean.transpose(2, 0, 1)),
+            tex_mean=torch.from_numpy(mean / 255).permute(2, 0, 1),
             tex_std=float(np.sqrt(statistics.tex_var)),
             vert_mean=torch.from_numpy(statistics.vert_mean),
             vert_std=float(np.sqrt(statistics.vert_var)),
@@ -93,7 +94,7 @@ class Normaliser:
 
     def texture(self, normalised: Tensor) -> Tensor:
         """Colours in [0, 1] (not clamped) of normalised textures (..., 3, S, S)."""
-        return (normalised * self.tex_std + self.tex_mean) / 255
+        return torch.add(self.tex_mean, normalised, alpha=self.tex_std / 255)
 
     def verts(self, normalised: Tensor) -> Tensor:
         """Millimetres in the head's frame of normalised verts (..., V, 3)."""

@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.optim import Adam
 
 from likeness.engine import Run
 from likeness.errors import UserError
@@ -22,6 +21,7 @@ from likeness.methods.multiface.measures import against_mean_face, rendered_view
 from likeness.methods.multiface.method import append_result, losses_line
 from likeness.methods.multiface.model import MultifaceAvatar, predict
 from likeness.methods.multiface.objective import Objective
+from likeness.methods.multiface.optimiser import Adam
 from likeness.methods.multiface.published import import_weights
 from likeness.methods.multiface.recording import Capture
 

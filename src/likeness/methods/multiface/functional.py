@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from likeness.methods.multiface.passes import PIECE, channel_sums, lines, rectified_gradient, shift_and_rectify_
+
 FEW_CHANNELS = 8
 """Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
 
@@ -15,7 +17,13 @@ FEW_CHANNELS = 8
 def global_norm(weight: Tensor) -> Tensor:
     """() Frobenius norm of a whole weight tensor."""
     # Row by row first: one sum over millions of float32 squares is off by 1e-4.
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
+    rows = lines(weight) if weight.ndim == 4 else weight
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(rows, dim=1))
+
+
+def normed_kernel(weight: Tensor, g: Tensor, axis: int) -> Tensor:
+    """Kernel g_o W_o / ||W||_F of weight (O, C, k, k), or (C, O, k, k), and g (O,); `axis` is that of O."""
+    return _NormedKernel.apply(weight, g, axis)
 
 
 def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
@@ -53,17 +61,26 @@ def deconvolve(
     return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, 2, 1, True, slope)
 
 
-def by_phases(x: Tensor, kernel: Tensor) -> Tensor:
+def _by_phases(x: Tensor, kernel: Tensor, bias: Tensor | None, texel_bias: Tensor | None) -> Tensor:
     """The transposed convolution as one 2x2 convolution to four times the channels, whose pixels are then interleaved.
 
     Output rows 2w - 1 and 2w both come from input rows w - 1 and w, so that one window makes a 2x2 block of pixels;
     the outermost ring of blocks reaches one pixel over the edge and is cut.
     """
-    inputs, outputs = kernel.shape[:2]
+    (count, inputs, height, width), outputs = x.shape, kernel.shape[1]
     phases = kernel.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
     phases = phases.reshape(4 * outputs, inputs, 2, 2).contiguous(memory_format=torch.channels_last)
-    blocks = F.conv2d(x, phases, padding=1).permute(0, 2, 3, 1)
-    return _interleaved(blocks, outputs)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+    blocks = F.conv2d(x, phases, None if bias is None else bias.repeat(4), padding=1).permute(0, 2, 3, 1)
+    out = x.new_empty(count, 2 * height, 2 * width, outputs)
+    texels = x.new_zeros(1, 1, 1, 1) if texel_bias is None else texel_bias.permute(0, 2, 3, 1)
+    step = max(PIECE // (4 * width * outputs), 1)
+    for begin in range(0, height + 1, step):
+        rows = _interleaved(blocks[:, begin : begin + step], outputs)[:, :, 1:-1]
+        top, end = max(2 * begin - 1, 0), min(2 * (begin + step) - 1, 2 * height)
+        skipped = top - (2 * begin - 1)
+        added = texels if texels.shape[1] == 1 else texels[:, top:end]
+        torch.add(rows[:, skipped : skipped + end - top], added, out=out[:, top:end])
+    return out.permute(0, 3, 1, 2)
 
 
 _DOUBLING = (((0.75, 0.25, 0), (0.25, 0.75, 0.75), (0, 0, 0.25)), ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)))
@@ -121,30 +138,46 @@ class _NormedLinear(Function):
         return of_x, of_weight, scales / norm, grad.sum(0)
 
 
+class _NormedKernel(Function):
+    @staticmethod
+    def forward(ctx, weight: Tensor, g: Tensor, axis: int) -> Tensor:
+        norm = global_norm(weight)
+        scales = (g / norm).view([-1 if each == axis else 1 for each in range(4)])
+        ctx.axis = axis
+        ctx.save_for_backward(weight, g, norm, scales)
+        return weight * scales
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        weight, g, norm, scales = ctx.saved_tensors
+        products = (grad * weight).sum([each for each in range(4) if each != ctx.axis])
+        of_norm = -(products * g).sum() / norm.square()
+        return (weight * (of_norm / norm)).addcmul_(grad, scales), products / norm, None
+
+
 class _Convolution(Function):
     @staticmethod
     def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):
         ctx.stride, ctx.padding, ctx.transposed, ctx.slope = [stride] * 2, [padding] * 2, transposed, slope
+        ctx.one_bias_a_channel = texel_bias is not None and texel_bias.shape[-1] == 1
         if transposed and x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
-            # An addition out of place makes the cut picture dense again.
-            out = by_phases(x, kernel) + (0 if bias is None else bias[:, None, None])
+            out, texel_bias = _by_phases(x, kernel, bias, texel_bias), None
         elif transposed:
             out = F.conv_transpose2d(x, kernel, bias, stride, padding)
         else:
             out = F.conv2d(x, kernel, bias, stride, padding)
-        if texel_bias is not None:
-            out += texel_bias
-        if slope is not None:
-            F.leaky_relu_(out, slope)
+        shift_and_rectify_(out, texel_bias, slope)
         ctx.save_for_backward(x, kernel, None if slope is None else out)
-        ctx.one_bias_a_channel = texel_bias is not None and texel_bias.shape[-1] == 1
         return out
 
     @staticmethod
     def backward(ctx, grad: Tensor):
         x, kernel, out = ctx.saved_tensors
+        total: Tensor | None = None
         if out is not None:
-            grad = torch.ops.aten.leaky_relu_backward(grad, out, ctx.slope, True)
+            grad, total = rectified_gradient(grad, out, ctx.slope)
+        elif ctx.needs_input_grad[2] or ctx.one_bias_a_channel:
+            total = channel_sums(grad)
         # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
         wanted = [*ctx.needs_input_grad[:2], False]
         of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
@@ -152,10 +185,10 @@ class _Convolution(Function):
         )
         of_bias, of_texels = None, None
         if ctx.needs_input_grad[2]:
-            of_bias = grad.sum((0, 2, 3))
+            of_bias = total
         if ctx.needs_input_grad[3]:
-            if ctx.one_bias_a_channel:
-                of_texels = grad.sum((0, 2, 3), keepdim=True)
+            if total is not None and ctx.one_bias_a_channel:
+                of_texels = total[None, :, None, None]
             else:
                 of_texels = grad if len(grad) == 1 else grad.sum(0, keepdim=True)
         return of_x, of_kernel, of_bias, of_texels, None, None, None, None

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.methods.multiface.functional import convolve, deconvolve, global_norm, normed_linear
+from likeness.methods.multiface.functional import convolve, deconvolve, global_norm, normed_kernel, normed_linear
 
 SLOPE = 0.2
 """Of every leaky rectifier."""
@@ -54,7 +54,7 @@ class Conv2dWN(Convolution):
         _finish(self)
 
     def effective(self) -> Tensor:
-        return self.weight * (self.g / global_norm(self.weight))[:, None, None, None]
+        return normed_kernel(self.weight, self.g, axis=0)
 
 
 class Deconvolution(nn.ConvTranspose2d):
@@ -89,7 +89,7 @@ class ConvTranspose2dWN(Deconvolution):
         _finish(self)
 
     def effective(self) -> Tensor:
-        return self.weight * (self.g / global_norm(self.weight))[None, :, None, None]
+        return normed_kernel(self.weight, self.g, axis=1)
 
 
 class UpsampleConvolution(Convolution):
@@ -239,3 +239,6 @@ def _finish(layer: LinearWN | Conv2dWN | ConvTranspose2dWN) -> None:
     assert layer.bias is not None
     nn.init.zeros_(layer.bias)
     nn.init.constant_(layer.g, float(global_norm(layer.weight.detach())))
+    if layer.weight.ndim == 4:
+        # The order in which convolutions read it and write its gradient.
+        layer.weight = nn.Parameter(layer.weight.detach().contiguous(memory_format=torch.channels_last))
