@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from likeness.nets.activation import scaled_lrelu_
 from likeness.nets.stylegan2 import CONV_CLAMP, EqualisedLinear, channels_at
 from likeness.nets.stylegan2_ops import (
     SQRT2,
     convolve,
-    kernels_last,
-    lrelu_,
+    laid_out,
     minibatch_deviation,
     normalise_second_moment,
     resample_filter,
@@ -28,29 +28,38 @@ class EqualisedConv(nn.Module):
     resample_filter: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, size: int, *, down: int = 1, bias: bool = True, clamp: float | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        resolution: int,
+        down: int = 1,
+        bias: bool = True,
+        clamp: float | None = None,
     ):
         super().__init__()
         self.down, self.clamp = down, clamp
         self.register_buffer("resample_filter", resample_filter())
-        self.weight = nn.Parameter(kernels_last(torch.randn(outputs, inputs, size, size)))
+        self.weight = nn.Parameter(laid_out(torch.randn(outputs, inputs, size, size), resolution, down=down))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / math.sqrt(inputs * size * size)
 
     def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
-        # The gains go to the smaller factor, not to the result: the activation is positively homogeneous.
-        factor = self.weight_gain * (gain if self.bias is None else gain * SQRT2)
         weight: Tensor = self.weight
-        if x.numel() < weight.numel():
+        factor = self.weight_gain * gain * (1.0 if self.bias is None else SQRT2)
+        # What follows scales for nothing; where nothing does, or a half type would overflow, the smaller side is.
+        early = self.bias is None or x.dtype != torch.float32
+        if early and x.numel() < weight.numel():
             x = x * factor
-        else:
+        elif early:
             weight = weight * factor
+        y = convolve(x, weight.to(x.dtype), down=self.down)
         if self.bias is None:
-            return convolve(x, weight.to(x.dtype), down=self.down)
-        bias = (self.bias * (gain * SQRT2)).to(x.dtype)
-        y = convolve(x, weight.to(x.dtype), bias=bias, down=self.down)
-        return lrelu_(y, None if self.clamp is None else self.clamp * gain)
+            return y
+        bound = None if self.clamp is None else self.clamp * gain
+        return scaled_lrelu_(y, 1.0 if early else factor, self.bias * (gain * SQRT2), bound=bound)
 
 
 class ResidualBlock(nn.Module):
@@ -58,14 +67,14 @@ class ResidualBlock(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, inputs: int, outputs: int, *, first: bool, clamp: float | None):
+    def __init__(self, inputs: int, outputs: int, resolution: int, *, first: bool, clamp: float | None):
         super().__init__()
         self.register_buffer("resample_filter", resample_filter())
         if first:
-            self.fromrgb = EqualisedConv(3, inputs, 1, clamp=clamp)
-        self.conv0 = EqualisedConv(inputs, inputs, 3, clamp=clamp)
-        self.conv1 = EqualisedConv(inputs, outputs, 3, down=2, clamp=clamp)
-        self.skip = EqualisedConv(inputs, outputs, 1, down=2, bias=False)
+            self.fromrgb = EqualisedConv(3, inputs, 1, resolution=resolution, clamp=clamp)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, resolution=resolution, clamp=clamp)
+        self.conv1 = EqualisedConv(inputs, outputs, 3, resolution=resolution, down=2, clamp=clamp)
+        self.skip = EqualisedConv(inputs, outputs, 1, resolution=resolution, down=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         half = math.sqrt(0.5)
@@ -78,7 +87,7 @@ class Epilogue(nn.Module):
     def __init__(self, channels: int, outputs: int, *, group: int, clamp: float | None):
         super().__init__()
         self.group = group
-        self.conv = EqualisedConv(channels + 1, channels, 3, clamp=clamp)
+        self.conv = EqualisedConv(channels + 1, channels, 3, resolution=4, clamp=clamp)
         self.fc = EqualisedLinear(channels * 16, channels, linear=False)
         self.out = EqualisedLinear(channels, outputs)
 
@@ -116,7 +125,7 @@ class Discriminator(nn.Module):
         for r in self.resolutions:
             inputs = channels_at(r, channel_base, channel_max)
             outputs = channels_at(r // 2, channel_base, channel_max)
-            self.add_module(f"b{r}", ResidualBlock(inputs, outputs, first=r == resolution, clamp=clamp))
+            self.add_module(f"b{r}", ResidualBlock(inputs, outputs, r, first=r == resolution, clamp=clamp))
         if condition_dim:
             self.mapping = nn.Linear(condition_dim, embedding_dim)
         last = channels_at(4, channel_base, channel_max)

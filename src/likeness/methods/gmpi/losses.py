@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from likeness.nets.winograd import without_weight_gradients
+
 
 def real_loss(scores: Tensor) -> Tensor:
     """mean softplus(-D(real))."""
@@ -23,7 +25,8 @@ def fake_loss(scores: Tensor) -> Tensor:
 
 def r1_penalty(scores: Tensor, real: Tensor) -> Tensor:
     """Mean over samples of |d sum D(real) / d real|^2; `real` (N, 3, H, W) requires a gradient."""
-    (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
+    with without_weight_gradients():
+        (gradient,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
     return gradient.square().flatten(1).sum(dim=1).mean()
 
 
@@ -35,7 +38,8 @@ def worst_view(scores: Tensor) -> Tensor:
 def path_lengths(image: Tensor, ws: Tensor, noise: Tensor) -> Tensor:
     """(N,) root mean square over styles of the gradient of <image, noise> / sqrt(pixels) with respect to ws."""
     scaled = (image * noise).sum() / math.sqrt(image.shape[2] * image.shape[3])
-    (gradient,) = torch.autograd.grad(scaled, ws, create_graph=True)
+    with without_weight_gradients():
+        (gradient,) = torch.autograd.grad(scaled, ws, create_graph=True)
     return gradient.square().sum(dim=2).mean(dim=1).sqrt()
 
 

@@ -21,6 +21,7 @@ from likeness.methods.gmpi.networks import MPI, MPIGenerator
 from likeness.methods.gmpi.scene import pose_vector
 from likeness.metrics.fid import frechet_distance
 from likeness.metrics.inception import features, load_inception
+from likeness.nets.frozen import frozen
 from likeness.nets.stylegan2 import Noise, random_noise
 from likeness.nets.stylegan2_discriminator import Discriminator
 from likeness.render.multiplane import render
@@ -104,7 +105,7 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
     def optimizers(self) -> dict[str, OptimizerSpec]:
         lr = self.config.lr
         return {
-            name: OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, 0.9)), networks=(name,))
+            name: OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, 0.9), fused=True), networks=(name,))
             for name in ("generator", "discriminator")
         }
 
@@ -178,7 +179,9 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
             if shaded:
                 mpi = self.shade(mpi)
             image, pose = self.show(mpi, angles.flatten(0, 1), angles.shape[1])
-            ctx.backward("generator", {"generator": losses.real_loss(discriminator(image, pose))})
+            with frozen(discriminator):
+                scores = discriminator(image, pose)
+            ctx.backward("generator", {"generator": losses.real_loss(scores)})
         ctx.apply("generator")
 
     def generate(self, z: Tensor, network: str = "generator") -> MPI:
