@@ -40,11 +40,14 @@ def pointwise(x: Tensor, weight: Tensor) -> Tensor:
 class _Halve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight):
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         return functional.conv2d(x, weight, stride=STRIDE)
 
     @staticmethod
     def backward(ctx, gradient):
+        if gradient is None:
+            return None, None
         x, weight = ctx.saved_tensors
         of_x = doubled(gradient, weight) if ctx.needs_input_grad[0] else None
         of_weight = (
@@ -58,11 +61,14 @@ class _Halve(torch.autograd.Function):
 class _Double(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight):
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         return functional.conv_transpose2d(x, weight, stride=STRIDE)
 
     @staticmethod
     def backward(ctx, gradient):
+        if gradient is None:
+            return None, None
         x, weight = ctx.saved_tensors
         of_x = halved(gradient, weight) if ctx.needs_input_grad[0] else None
         of_weight = (
@@ -78,6 +84,7 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, gradient, shape):
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, gradient)
         weight = x.new_empty(shape).contiguous(memory_format=torch.channels_last)
         return torch.ops.aten.convolution_backward(
@@ -86,6 +93,8 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, weight):
+        if weight is None:
+            return None, None, None
         x, gradient = ctx.saved_tensors
         of_x = doubled(gradient, weight) if ctx.needs_input_grad[0] else None
         of_gradient = halved(x, weight) if ctx.needs_input_grad[1] else None
@@ -95,6 +104,7 @@ class _WeightGradient(torch.autograd.Function):
 class _Pointwise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, weight):
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         shape = x.shape[0], len(weight), *x.shape[2:]
         result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
@@ -103,6 +113,8 @@ class _Pointwise(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
+        if gradient is None:
+            return None, None
         x, weight = ctx.saved_tensors
         of_x = pointwise(gradient, weight.T) if ctx.needs_input_grad[0] else None
         asked = ctx.needs_input_grad[1] and weight_gradients_asked()

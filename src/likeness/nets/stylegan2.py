@@ -55,9 +55,11 @@ class EqualisedLinear(nn.Module):
         self.lr_mult = lr_mult
         self.linear = linear
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
+        """(N, inputs) -> (N, outputs); `unit` (N,) ones stand before the bias, see `Discriminator.forward`."""
         y = nn.functional.linear(x * self.weight_gain, self.weight.to(x.dtype))
-        return bias_lrelu(y, self.bias * self.lr_mult, linear=self.linear)
+        bias = self.bias * self.lr_mult
+        return bias_lrelu(y, bias if unit is None else unit[:, None] * bias, linear=self.linear)
 
 
 class Mapping(nn.Module):

@@ -45,7 +45,7 @@ class EqualisedConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / math.sqrt(inputs * size * size)
 
-    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, gain: float = 1.0, unit: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
         weight: Tensor = self.weight
         factor = self.weight_gain * gain * (1.0 if self.bias is None else SQRT2)
@@ -59,7 +59,7 @@ class EqualisedConv(nn.Module):
         if self.bias is None:
             return y
         bound = None if self.clamp is None else self.clamp * gain
-        return scaled_lrelu_(y, 1.0 if early else factor, self.bias * (gain * SQRT2), bound=bound)
+        return scaled_lrelu_(y, 1.0 if early else factor, self.bias * (gain * SQRT2), bound=bound, unit=unit)
 
 
 class ResidualBlock(nn.Module):
@@ -76,9 +76,9 @@ class ResidualBlock(nn.Module):
         self.conv1 = EqualisedConv(inputs, outputs, 3, resolution=resolution, down=2, clamp=clamp)
         self.skip = EqualisedConv(inputs, outputs, 1, resolution=resolution, down=2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
         half = math.sqrt(0.5)
-        return self.skip(x, gain=half).add_(self.conv1(self.conv0(x), gain=half))
+        return self.skip(x, gain=half).add_(self.conv1(self.conv0(x, unit=unit), gain=half, unit=unit))
 
 
 class Epilogue(nn.Module):
@@ -91,10 +91,12 @@ class Epilogue(nn.Module):
         self.fc = EqualisedLinear(channels * 16, channels, linear=False)
         self.out = EqualisedLinear(channels, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
         extra = minibatch_deviation(x, self.group) if self.group else torch.zeros_like(x[:, :1])
-        y = self.conv(torch.cat([x, extra], dim=1))
-        return self.out(self.fc(y.flatten(1)))
+        if unit is not None:
+            extra = extra * unit[:, None, None, None]
+        y = self.conv(torch.cat([x, extra], dim=1), unit=unit)
+        return self.out(self.fc(y.flatten(1), unit), unit)
 
 
 class Discriminator(nn.Module):
@@ -131,16 +133,31 @@ class Discriminator(nn.Module):
         last = channels_at(4, channel_base, channel_max)
         self.b4 = Epilogue(last, embedding_dim if condition_dim else 1, group=group, clamp=clamp)
 
-    def forward(self, image: Tensor, condition: Tensor | None = None, half: torch.dtype | None = None) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1)."""
+    @property
+    def separate(self) -> bool:
+        """Whether a sample's logit depends on that sample alone."""
+        return self.b4.group <= 1
+
+    def forward(
+        self,
+        image: Tensor,
+        condition: Tensor | None = None,
+        half: torch.dtype | None = None,
+        unit: Tensor | None = None,
+    ) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1).
+
+        `unit` (N,) are ones which stand before every constant of the network (biases, clamps, the deviation of a group
+        of one): the logit is positively homogeneous in picture and unit, where samples are `separate`.
+        """
         x = image.contiguous(memory_format=torch.channels_last)
         for level, r in enumerate(self.resolutions):
             block: Any = self.get_submodule(f"b{r}")
             x = x.to(half if half is not None and level < self.half_blocks else torch.float32)
             if level == 0:
-                x = block.fromrgb(x)
-            x = block(x)
-        scores = self.b4(x.float())
+                x = block.fromrgb(x, unit=unit)
+            x = block(x, unit)
+        scores = self.b4(x.float(), unit)
         if not self.condition_dim:
             return scores
         if condition is None:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.nets.activation import LEAK
+from likeness.nets.activation import lrelu
 from likeness.nets.convolution import conv3x3
 from likeness.nets.other_convolutions import doubled, halved, pointwise
 
@@ -51,31 +51,36 @@ def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
 class _Upsample2(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
+        ctx.set_materialize_grads(False)
         return _doubled(_doubled(x, 2), 3)
 
     @staticmethod
     def backward(ctx, gradient):
-        return 4 * downsample2(gradient)
+        return None if gradient is None else 4 * downsample2(gradient)
 
 
 class _Downsample2(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):
+        ctx.set_materialize_grads(False)
         return _filtered(x, padding=1, stride=2, gain=1.0)
 
     @staticmethod
     def backward(ctx, gradient):
-        return upsample2(gradient) / 4
+        return None if gradient is None else upsample2(gradient) / 4
 
 
 class _Filter4(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, padding, gain):
+        ctx.set_materialize_grads(False)
         ctx.padding, ctx.gain = padding, gain
         return _filtered(x, padding=padding, stride=1, gain=gain)
 
     @staticmethod
     def backward(ctx, gradient):
+        if gradient is None:
+            return None, None, None
         return filter4(gradient, padding=3 - ctx.padding, gain=ctx.gain), None, None
 
 
@@ -174,16 +179,16 @@ def bias_lrelu(
 ) -> Tensor:
     """Add `bias` along dimension 1, apply the leaky ReLU (slope 0.2, gain sqrt 2) or nothing, then gain, then clamp.
 
-    `gain` multiplies the activation's own gain and the clamp's bound alike.
+    `bias` is (C,) or (N, C); `gain` multiplies the activation's own gain and the clamp's bound alike.
     """
     factor = gain if linear else gain * SQRT2
     if factor != 1.0:
         x = x * factor
     if bias is not None:
-        x = x + (bias * factor).to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2))
+        x = x + (bias * factor).to(x.dtype).reshape(-1, x.shape[1], *[1] * (x.ndim - 2))
     bound = None if clamp is None else clamp * gain
     if not linear:
-        x = F.leaky_relu(x, LEAK)
+        x = lrelu(x)
     return x if bound is None else x.clamp(-bound, bound)
 
 
@@ -198,6 +203,8 @@ def minibatch_deviation(x: Tensor, group: int) -> Tensor:
     Groups take every (N / group)-th sample. A group of one has no deviation and gives the constant 1e-4.
     """
     n, channels, height, width = x.shape
+    if group == 1:
+        return x.new_full((n, 1, height, width), 1e-4)
     size = min(group, n)
     while n % size:
         size -= 1

@@ -60,12 +60,15 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, padding: int) -> Tensor:
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.turned, ctx.padding = turned, padding  # type: ignore[attr-defined]
         return _convolved(x, weight, bias, turned, padding)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradient is None:  # as where torch's second gradient of a neighbour looks at what has none
+            return None, None, None, None, None
         x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
@@ -85,12 +88,15 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, gradient: Tensor, padding: int) -> Tensor:
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, gradient)
         ctx.padding = padding  # type: ignore[attr-defined]
         return _weight_gradient(x, gradient, padding)
 
     @staticmethod
-    def backward(ctx, weight: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, weight: Tensor | None) -> tuple[Tensor | None, ...]:
+        if weight is None:
+            return None, None, None
         x, gradient = ctx.saved_tensors
         of_x = of_gradient = None
         if ctx.needs_input_grad[0]:

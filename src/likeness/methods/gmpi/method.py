@@ -156,22 +156,16 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
 
     def step(self, batch: PortraitBatch, ctx: Context) -> None:
         discriminator = self.networks["discriminator"]
+        assert isinstance(discriminator, Discriminator)
         draw = self.draw(batch)
         shaded = self.config.shading and ctx.update_count > self.config.shading_start
         for part in ctx.splits(draw):
             with torch.no_grad():
                 mpi = self.generate(part.z_fake)
                 fake, pose = self.show(self.shade(mpi) if shaded else mpi, part.fake_angles)
-            real = part.image.detach().requires_grad_()
-            scores = discriminator(real, self.condition(part.pose))
-            ctx.backward(
-                "discriminator",
-                {
-                    "real": losses.real_loss(scores),
-                    "fake": losses.fake_loss(discriminator(fake, pose)),
-                    "r1": losses.r1_penalty(scores, real),
-                },
-            )
+            real, penalty = losses.real_loss_and_penalty(discriminator, part.image, self.condition(part.pose))
+            fake_loss = losses.fake_loss(discriminator(fake, pose))
+            ctx.backward("discriminator", {"real": real, "fake": fake_loss, "r1": penalty})
         ctx.apply("discriminator")
         for part in ctx.splits(draw):
             angles = self.choose(part)  # (N, K, 2)
