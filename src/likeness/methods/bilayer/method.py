@@ -1,7 +1,8 @@
 """The two stages of the bi-layer avatars on the engine."""
 
+import contextlib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 
 import torch
@@ -135,7 +136,8 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         discriminator = self.networks[DISCRIMINATOR]
         kind = self.config.adv_pred_type
         first: Judgement = discriminator(real.detach(), fake.detach(), stickmen)
-        second: Judgement = discriminator(real.detach(), fake, stickmen)
+        with without_gradients(discriminator):
+            second: Judgement = discriminator(real.detach(), fake, stickmen)
         real_scores = first.real_scores.detach()
         return {
             "discriminator": {
@@ -296,6 +298,19 @@ class EnhancerStage(BilayerStage):
     def visuals(self, batch: Pairs, ctx: Context) -> dict[str, Tensor]:
         out = forward_enhancer(self.networks, self.config, batch)
         return {"grid": picture_grid(batch, out.base, out, self.config.num_visuals)}
+
+
+@contextlib.contextmanager
+def without_gradients(network: nn.Module) -> Iterator[None]:
+    """What `network` computes within this hands gradients on to its inputs and takes none itself."""
+    taking = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    for parameter in taking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in taking:
+            parameter.requires_grad_(True)
 
 
 def perceptual_networks(config: BilayerConfig) -> dict[str, nn.Module]:
