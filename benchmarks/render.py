@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from benchmarks import Row, best_time
+from likeness import kernels
 from likeness.files import atomic_path
-from likeness.render import kernels
 from likeness.render.interpolate import interpolate
 from likeness.render.intersect import MeshTree
 from likeness.render.rasterise import find_nearest, rasterise

@@ -11,7 +11,7 @@ import warp as wp
 
 from likeness.capture.parts import Part
 from likeness.capture.scene import Material
-from likeness.render.kernels import KERNEL_OPTIONS
+from likeness.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 

@@ -14,7 +14,7 @@ from likeness.capture.body import bone_transforms, skin, surface, vertex_normals
 from likeness.capture.hair import Hair, coarser
 from likeness.capture.performance import Performance
 from likeness.capture.person import Person
-from likeness.render.kernels import as_array, launch
+from likeness.kernels import as_array, launch
 
 
 class Material(IntEnum):

@@ -13,7 +13,7 @@ from likeness.capture.parts import Part
 from likeness.capture.person import Person
 from likeness.capture.scene import Scene, ascending
 from likeness.capture.skin import srgb_to_linear
-from likeness.render.kernels import as_array, launch
+from likeness.kernels import as_array, launch
 from likeness.render.rasterise import Raster, rasterise
 
 _CPU = torch.device("cpu")

@@ -5,7 +5,7 @@
 
 import warp as wp
 
-from likeness.render.kernels import KERNEL_OPTIONS
+from likeness.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 

@@ -11,7 +11,6 @@ from likeness import __version__
 from likeness.cli.arguments import call
 from likeness.cli.train import train_command
 from likeness.engine.method import resolve
-from likeness.engine.trainer import Interrupted
 from likeness.errors import UserError
 from likeness.methods.registry import METHODS, method, methods
 
@@ -41,11 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         console.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
         raise SystemExit(2) from None
-    except Interrupted as stopped:
-        console.print(_escaped(str(stopped)), highlight=False)
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        console.print("interrupted")
+    except KeyboardInterrupt as stopped:
+        console.print(_escaped(str(stopped)) or "interrupted", highlight=False)
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has enough; what is still buffered must not fail again at exit.

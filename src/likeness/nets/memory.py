@@ -3,11 +3,8 @@
 import ctypes
 import sys
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
+TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Parameters of glibc's `mallopt`."""
-
-LARGEST = 32 * 2**20
-"""Bytes; glibc allows no more for blocks that it keeps."""
 
 
 def keep_freed_memory() -> None:
@@ -20,5 +17,6 @@ def keep_freed_memory() -> None:
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(MMAP_THRESHOLD, LARGEST)
+        # Blocks of more than 32 MiB are otherwise mapped afresh each time, whatever the threshold for mapping is.
+        mallopt(MMAP_MAX, 0)
         mallopt(TRIM_THRESHOLD, 2**31 - 1)

@@ -4,8 +4,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, in_torch_order, launch
 from likeness.render.ball_kernels import bound, enclose
-from likeness.render.kernels import as_array, in_torch_order, launch
 
 
 def ball_bounds(origin: Tensor, directions: Tensor, centres: Tensor, radius: float) -> tuple[Tensor, Tensor, Tensor]:

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from likeness.errors import UserError
 from likeness.geometry.camera import Camera
-from likeness.render.kernels import as_array, launch
+from likeness.kernels import as_array, launch
 from likeness.render.multiplane_kernels import composite, composite_backward
 
 LEAK = 1e-10

@@ -10,7 +10,7 @@ function call, and one a pixel or so on a GPU.
 
 import warp as wp
 
-from likeness.render.kernels import KERNEL_OPTIONS
+from likeness.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 

@@ -17,8 +17,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, lanes, launch
 from likeness.render import raster_kernels
-from likeness.render.kernels import as_array, lanes, launch
 
 RUN, GROWTH = 16_384, 0.4
 """Triangles of the first run, and by which share of what is drawn later runs grow: few enough runs for any scene."""

@@ -10,7 +10,7 @@ with a step of `lanes`. Loops over channels are `while`, which runs faster than 
 
 import warp as wp
 
-from likeness.render.kernels import KERNEL_OPTIONS
+from likeness.kernels import KERNEL_OPTIONS
 
 wp.set_module_options(KERNEL_OPTIONS)
 

@@ -4,8 +4,8 @@ import torch
 import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, lanes, launch
 from likeness.render import shade_kernels
-from likeness.render.kernels import as_array, lanes, launch
 from likeness.render.rasterise import Raster, checked_triangles
 
 

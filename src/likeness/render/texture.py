@@ -5,8 +5,8 @@ import torch.nn.functional as F
 import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, lanes, launch
 from likeness.render import shade_kernels
-from likeness.render.kernels import as_array, lanes, launch
 
 
 def sample_texture(

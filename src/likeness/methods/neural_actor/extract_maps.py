@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from likeness.capture.work import run_all
 from likeness.errors import UserError
 from likeness.formats.actor import ActorCamera, ActorFrame, read_body, read_cameras, read_frames, read_transform
 from likeness.geometry.body import BodyModel, posed_vertices
@@ -16,6 +15,7 @@ from likeness.media.synthetic import is_marked_synthetic
 from likeness.methods.neural_actor.config import parse_views
 from likeness.methods.neural_actor.data import read_rgba
 from likeness.methods.neural_actor.maps import Layout, layout, normal_map, texture_map
+from likeness.work import run_all
 
 Folder = Annotated[Path, tyro.conf.Positional]
 

@@ -38,6 +38,10 @@ class TextureConfig(EngineConfig):
     """VGG19 features; needs `vgg19_weights`."""
     flow_weight: float = 10.0
     """Flow, warp and mask losses."""
+    pixel_weight: float = 0.0
+    """Mean absolute difference of colours; published is none, which needs VGG19 and many thousand updates instead."""
+    largest_scale: float = 1.2
+    """Pictures are enlarged by up to this and cropped; 1 shows each texel in its own place, always."""
     vgg19_weights: Path | None = None
     """torchvision's VGG19 weights; without them the perceptual term is left out."""
     flow_script: Path | None = None
@@ -53,6 +57,13 @@ class TextureConfig(EngineConfig):
         if self.clip_first < 1 or self.clip_largest < self.clip_first:
             raise UserError(
                 f"clips of {self.clip_first} to {self.clip_largest} frames: expected 1 or more, not falling"
+            )
+        if self.largest_scale < 1:
+            raise UserError(f"--largest-scale {self.largest_scale:g}: expected 1 or more")
+        if self.generator.mean_picture and self.largest_scale > 1:
+            raise UserError(
+                f"--largest-scale {self.largest_scale:g} moves texels, and --generator.mean-picture holds each in its "
+                "place: give --largest-scale 1 or --no-generator.mean-picture"
             )
 
 
