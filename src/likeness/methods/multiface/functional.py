@@ -55,7 +55,10 @@ class _NormedLinear(Function):
         of_weight = None
         if ctx.needs_input_grad[1]:
             of_norm = -(scales * g).sum() / norm.square()
-            of_weight = (weight * (of_norm / norm)).addmm_(products.T, x)
+            if len(x) == 1 and x.device.type == "cpu":
+                of_weight = torch.addr(weight, products[0], x[0], beta=float(of_norm / norm))
+            else:
+                of_weight = (weight * (of_norm / norm)).addmm_(products.T, x)
         return of_x, of_weight, scales / norm, grad.sum(0)
 
 
