@@ -22,10 +22,11 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
 
     def __init__(self, config: TextureConfig):
         super().__init__(config)
-        generator = initialise(TextureGenerator(config.generator))
+        generator = initialise(TextureGenerator(config.generator), config.initial_gain)
+        initialise(generator.get_submodule("conv_img"))
         average = TextureGenerator(config.generator).requires_grad_(False)
         self.networks = {
-            "generator": add_spectral_norm(generator),
+            "generator": add_spectral_norm(generator) if config.spectral_norm else generator,
             "discriminator": add_spectral_norm(initialise(TextureDiscriminator(config.discriminator))),
             "average": average,
         }
@@ -53,7 +54,7 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
     def _adam(self, name: str, rate: float) -> OptimizerSpec:
         every = self.config.lr_halved_every
         return OptimizerSpec(
-            factory=lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.999)),
+            factory=lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=self.config.adam_betas),
             networks=(name,),
             schedule=lambda epochs: 0.5 ** (epochs // every),
             per="epoch",
