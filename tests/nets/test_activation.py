@@ -6,11 +6,11 @@ import torch
 from likeness.nets.activation import scaled_lrelu_
 
 
-def plain(x, scale, bias, *, noise, strength, bound):
+def plain(x, scale, bias, *, noise, strength, gain, bound):
     factor = scale[:, :, None, None] if isinstance(scale, torch.Tensor) else scale
     y = x * factor + bias[:, None, None]
     y = y if noise is None else y + noise * strength
-    y = torch.where(y > 0, y, 0.2 * y)
+    y = gain * torch.where(y > 0, y, 0.2 * y)
     return y if bound is None else y.clamp(-bound, bound)
 
 
@@ -31,7 +31,7 @@ def test_scaled_lrelu(channels, noises, bound, numbered):
     for function in (scaled_lrelu_, plain):
         # What is written over is a product; the gradient's own gradients pass through it, too.
         y = function(x * before, 1.3 if numbered else scale, bias, noise=noise,
-                     strength=strength if noises else None, bound=bound)  # fmt: skip
+                     strength=strength if noises else None, gain=1.7, bound=bound)  # fmt: skip
         first = torch.autograd.grad((y * cotangent).sum(), inputs, retain_graph=True)
         again = torch.autograd.grad((y * cotangent).sum(), inputs, create_graph=True)
         deeper = torch.autograd.grad((again[0] * second).sum() + again[-1].square().sum(), inputs, allow_unused=True)

@@ -30,13 +30,11 @@ def scaled_lrelu_(
     *,
     noise: Tensor | None = None,
     strength: Tensor | None = None,
+    gain: float = 1.0,
     bound: float | None = None,
     unit: Tensor | None = None,
 ) -> Tensor:
-    """lrelu(x * scale + bias + noise * strength), within +-`bound`. Differentiable any often.
-
-    The activation's gain is not applied: it belongs into `scale`, `bias` and `strength`, as the activation is
-    positively homogeneous.
+    """gain * lrelu(x * scale + bias + noise * strength), within +-`bound`. Differentiable any often.
 
     Args:
         x: (N, C, H, W), of which nothing else needs the values: they may be written over.
@@ -44,29 +42,30 @@ def scaled_lrelu_(
         bias: (C,).
         noise: (N or 1, 1, H, W), a constant; needs `strength`.
         strength: () of the noise.
-        bound: None for none. Clamping comes first, at the bounds that the slope makes the same.
+        gain: of the result, before it is clamped.
+        bound: None for none.
         unit: (N,) ones which stand before `bias` and `bound`, so that a gradient with respect to them can be asked for;
             not together with noise.
     """
     tensor, factor = (scale, 1.0) if isinstance(scale, Tensor) else (None, scale)
     limit = math.inf if bound is None else bound
-    return cast(Tensor, _ScaledLeakyReLU.apply(x, tensor, factor, bias, noise, strength, limit, unit))
+    return cast(Tensor, _ScaledLeakyReLU.apply(x, tensor, factor, bias, noise, strength, (gain, limit), unit))
 
 
 class _ScaledLeakyReLU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, scale, factor, bias, noise, strength, bound, unit):
+    def forward(ctx, x, scale, factor, bias, noise, strength, limits, unit):
         ctx.set_materialize_grads(False)
-        ctx.factor, ctx.bound = factor, bound
+        ctx.factor, ctx.limits = factor, limits
         ctx.kernel = x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] % 16 == 0
         if not ctx.kernel:
-            ctx.save_for_backward(y := _plain(x, scale, factor, bias, noise, strength, bound), scale, bias, noise,
+            ctx.save_for_backward(y := _plain(x, scale, factor, bias, noise, strength, limits), scale, bias, noise,
                                   strength, unit, None if scale is None else x)  # fmt: skip
             return y
         y = x.contiguous(memory_format=torch.channels_last)
         if y is x:
             ctx.mark_dirty(x)
-        arguments = [_flat(y), *_settings(y, scale, factor, bias, noise, strength, bound)]
+        arguments = [_flat(y), *_settings(y, scale, factor, bias, noise, strength, limits)]
         launch(kernels.activate, y.shape[0] * y.shape[2], arguments, y.device)
         # The result alone tells what came in: the map is invertible where it has a slope.
         ctx.save_for_backward(y, scale, bias, noise, strength, unit, None)
@@ -85,7 +84,7 @@ class _ScaledLeakyReLU(torch.autograd.Function):
         of_x = torch.empty_like(gradient)
         sums, moments = y.new_empty(n, rows, channels), y.new_empty(n, rows, channels)
         along_noise = y.new_empty(n * rows)
-        settings = _settings(y, scale, ctx.factor, bias, noise, strength, ctx.bound)
+        settings = _settings(y, scale, ctx.factor, bias, noise, strength, ctx.limits)
         outputs = [_flat(of_x), *(as_array(t.view(-1), wp.float32) for t in (sums, moments, along_noise))]
         arguments = [_flat(gradient), _flat(y), *settings[:4], *outputs, *settings[4:]]
         launch(kernels.activate_backward, n * rows, arguments, y.device)
@@ -94,14 +93,16 @@ class _ScaledLeakyReLU(torch.autograd.Function):
         return of_x, of_scale, None, of_bias, None, along_noise.sum() if needs[5] else None, None, None
 
 
-def _plain(x, scale, factor, bias, noise, strength, bound) -> Tensor:
-    offset = bias.to(x.dtype)[:, None, None]
+def _plain(x, scale, factor, bias, noise, strength, limits) -> Tensor:
+    gain, bound = limits
+    offset = (bias * gain).to(x.dtype)[:, None, None]
     if scale is None:
-        y = torch.add(offset, x, alpha=factor)
+        y = torch.add(offset, x, alpha=factor * gain)
     else:
-        y = torch.addcmul(offset, x, scale.to(x.dtype)[:, :, None, None])
+        y = torch.addcmul(offset, x, (scale * gain).to(x.dtype)[:, :, None, None])
     if noise is not None:
-        y = y.add_((noise * strength).to(x.dtype))
+        y = y.add_((noise * (strength * gain)).to(x.dtype))
+    # Clamping comes first, at the bounds that the slope makes the same.
     if bound < math.inf:
         y = y.clamp_(-bound / LEAK, bound)
     return F.leaky_relu_(y, LEAK)
@@ -112,35 +113,36 @@ def _composed_backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
     y, scale, bias, noise, strength, _, x = ctx.saved_tensors
     needs = ctx.needs_input_grad
     g = torch.ops.aten.leaky_relu_backward(gradient, y.detach(), LEAK, True)
+    gain, bound = ctx.limits
     outside = None
-    if ctx.bound < math.inf:
-        outside = (y.detach() >= ctx.bound) | (y.detach() <= -ALMOST * ctx.bound)
+    if bound < math.inf:
+        outside = (y.detach() >= bound) | (y.detach() <= -ALMOST * bound)
         g = g.masked_fill(outside, 0)
-    of_x = g * ctx.factor if scale is None else g * scale.to(g.dtype)[:, :, None, None]
+    of_x = g * (ctx.factor * gain) if scale is None else g * (scale * gain).to(g.dtype)[:, :, None, None]
     of_scale = of_bias = of_strength = of_unit = None
     if needs[1]:
         if x is None:
-            x = torch.where(y > 0, y, y / LEAK) - bias[:, None, None]
+            x = torch.where(y > 0, y, y / LEAK) / gain - bias[:, None, None]
             x = (x if noise is None else x - noise * strength) / scale[:, :, None, None]
-        of_scale = (g * x).sum((2, 3)).to(scale.dtype)
+        of_scale = (g * x).sum((2, 3)).to(scale.dtype) * gain
     if needs[7]:
-        of_unit = g.sum((2, 3)).to(bias.dtype) @ bias
+        of_unit = g.sum((2, 3)).to(bias.dtype) @ (bias * gain)
         if outside is not None:
             of_unit = of_unit + (gradient * y.detach()).masked_fill(~outside, 0).sum((1, 2, 3))
     if needs[3] and weight_gradients_asked():
-        of_bias = g.sum((0, 2, 3)).to(bias.dtype)
+        of_bias = g.sum((0, 2, 3)).to(bias.dtype) * gain
     if needs[5] and weight_gradients_asked():
-        of_strength = (g * noise).sum().to(strength.dtype)
+        of_strength = (g * noise).sum().to(strength.dtype) * gain
     return of_x, of_scale, None, of_bias, None, of_strength, None, of_unit
 
 
-def _settings(x, scale, factor, bias, noise, strength, bound) -> list:
+def _settings(x, scale, factor, bias, noise, strength, limits) -> list:
     """The kernels' arguments beside the pictures."""
     nothing = x.new_empty(0)
     scale = x.new_full(x.shape[:2], factor) if scale is None else scale.contiguous()
     arrays = [scale.view(-1), bias, nothing if noise is None else noise.reshape(-1),
               nothing if strength is None else strength.view(1)]  # fmt: skip
-    numbers = [x.shape[2], x.shape[3], x.shape[1], 0 if noise is None else len(noise), LEAK, bound]
+    numbers = [x.shape[2], x.shape[3], x.shape[1], 0 if noise is None else len(noise), limits[0], LEAK, limits[1]]
     return [*(as_array(array, wp.float32) for array in arrays), *numbers]
 
 

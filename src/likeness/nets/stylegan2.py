@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from likeness.nets.activation import scaled_lrelu_
+from likeness.nets.activation import lrelu, scaled_lrelu_
 from likeness.nets.stylegan2_ops import (
     SQRT2,
-    bias_lrelu,
     laid_out,
     modulated_convolve,
     normalise_second_moment,
@@ -51,15 +50,18 @@ class EqualisedLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mult)
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
-        self.weight_gain = lr_mult / math.sqrt(inputs)
-        self.lr_mult = lr_mult
+        gain = 1.0 if linear else SQRT2
+        self.weight_gain, self.bias_gain = gain * lr_mult / math.sqrt(inputs), gain * lr_mult
         self.linear = linear
 
     def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
         """(N, inputs) -> (N, outputs); `unit` (N,) ones stand before the bias, see `Discriminator.forward`."""
-        y = nn.functional.linear(x * self.weight_gain, self.weight.to(x.dtype))
-        bias = self.bias * self.lr_mult
-        return bias_lrelu(y, bias if unit is None else unit[:, None] * bias, linear=self.linear)
+        weight, bias = self.weight.to(x.dtype).T, self.bias.to(x.dtype)
+        if unit is not None:
+            bias = unit[:, None] * bias
+        # The gain goes to the smaller factor: as `alpha` it would be another pass over the weight's gradient.
+        y = torch.addmm(bias, x * self.weight_gain, weight, beta=self.bias_gain)
+        return y if self.linear else lrelu(y)
 
 
 class Mapping(nn.Module):
@@ -123,8 +125,8 @@ class SynthesisLayer(nn.Module):
             assert callable(noise)
             drawn = noise((len(x), 1, self.resolution, self.resolution), x.device)
         y, scale = modulated_convolve(x, self.weight, self.affine(w), up=self.up, weight_gain=self.weight_gain)
-        strength = None if drawn is None else self.noise_strength * SQRT2
-        return scaled_lrelu_(y, scale * SQRT2, self.bias * SQRT2, noise=drawn, strength=strength, bound=self.clamp)
+        strength = None if drawn is None else self.noise_strength
+        return scaled_lrelu_(y, scale, self.bias, noise=drawn, strength=strength, gain=SQRT2, bound=self.clamp)
 
 
 class ToImage(nn.Module):

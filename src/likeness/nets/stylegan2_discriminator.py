@@ -47,8 +47,7 @@ class EqualisedConv(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0, unit: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
-        weight: Tensor = self.weight
-        factor = self.weight_gain * gain * (1.0 if self.bias is None else SQRT2)
+        weight, factor = self.weight, self.weight_gain * (gain if self.bias is None else 1.0)
         # What follows scales for nothing; where nothing does, or a half type would overflow, the smaller side is.
         early = self.bias is None or x.dtype != torch.float32
         if early and x.numel() < weight.numel():
@@ -59,7 +58,8 @@ class EqualisedConv(nn.Module):
         if self.bias is None:
             return y
         bound = None if self.clamp is None else self.clamp * gain
-        return scaled_lrelu_(y, 1.0 if early else factor, self.bias * (gain * SQRT2), bound=bound, unit=unit)
+        scale = 1.0 if early else factor
+        return scaled_lrelu_(y, scale, self.bias, gain=gain * SQRT2, bound=bound, unit=unit)
 
 
 class ResidualBlock(nn.Module):

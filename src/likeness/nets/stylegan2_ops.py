@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from likeness.nets.activation import lrelu
 from likeness.nets.convolution import conv3x3
 from likeness.nets.other_convolutions import doubled, halved, pointwise
 
@@ -172,24 +171,6 @@ def modulated_power(weight: Tensor, styles: Tensor) -> Tensor:
     if weight.stride(1) == 1:
         return styles.square().repeat(1, taps) @ squares.permute(0, 2, 3, 1).flatten(1).T
     return styles.square().repeat_interleave(taps, dim=1) @ squares.flatten(1).T
-
-
-def bias_lrelu(
-    x: Tensor, bias: Tensor | None, *, gain: float = 1.0, clamp: float | None = None, linear: bool = False
-) -> Tensor:
-    """Add `bias` along dimension 1, apply the leaky ReLU (slope 0.2, gain sqrt 2) or nothing, then gain, then clamp.
-
-    `bias` is (C,) or (N, C); `gain` multiplies the activation's own gain and the clamp's bound alike.
-    """
-    factor = gain if linear else gain * SQRT2
-    if factor != 1.0:
-        x = x * factor
-    if bias is not None:
-        x = x + (bias * factor).to(x.dtype).reshape(-1, x.shape[1], *[1] * (x.ndim - 2))
-    bound = None if clamp is None else clamp * gain
-    if not linear:
-        x = lrelu(x)
-    return x if bound is None else x.clamp(-bound, bound)
 
 
 def normalise_second_moment(x: Tensor, dim: int = 1) -> Tensor:

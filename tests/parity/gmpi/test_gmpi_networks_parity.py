@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from likeness.methods.gmpi.alpha import blend_margins
 from likeness.methods.gmpi.networks import MPIGenerator, token_interpolation
 from likeness.nets import stylegan2_ops as ops
+from likeness.nets.activation import scaled_lrelu_
 from likeness.nets.stylegan2 import Generator, truncate
 from likeness.nets.stylegan2_discriminator import Discriminator
 
@@ -42,7 +43,7 @@ def test_N01_primitives(recorded):
     ):
         raw, scale = ops.modulated_convolve(r.x, r.w3, r.styles, up=up)
         close(raw * scale[:, :, None, None] + noise, expected, 1e-5)
-    close(ops.bias_lrelu(r.x, r.bias), r.bias_act_lrelu, 1e-5)
+    close(scaled_lrelu_(r.x.clone(), 1.0, r.bias, gain=ops.SQRT2), r.bias_act_lrelu, 1e-5)
     close(ops.normalise_second_moment(r.styles), r.second_moment, 1e-5)
     close(ops.minibatch_deviation(r.x, 2), r.mbstd_group2, 1e-5)
     close(ops.minibatch_deviation(r.x, 1), r.mbstd_group1, 1e-5)
