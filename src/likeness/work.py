@@ -139,13 +139,13 @@ def _in_processes(
     # Spawned, not forked: threads of Warp, torch, MediaPipe and PyAV do not survive a fork.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(indices) or 1), context, _begin_pool_worker) as pool:
-        # Few futures at once keep memory flat.
+        # One more than are under way: what is given out can no longer be taken back when Ctrl-C comes.
         rest = iter(indices)
         waiting: dict[Future[R], int] = {}
         try:
             while True:
                 with _interrupts_held():
-                    waiting |= {pool.submit(work, items[i]): i for i in islice(rest, 4 * workers - len(waiting))}
+                    waiting |= {pool.submit(work, items[i]): i for i in islice(rest, workers + 1 - len(waiting))}
                 if not waiting:
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:

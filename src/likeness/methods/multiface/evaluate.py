@@ -131,7 +131,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     variance.
     """
     folder = _imported(config.run, config.data_dir) if config.run.is_file() else config.run
-    run = Run.open(folder)
+    run = Run.open(folder, "multiface")
     trained = run.config(MultifaceConfig)
     changes = {
         "data_dir": config.data_dir,
