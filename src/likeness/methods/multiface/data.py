@@ -333,7 +333,7 @@ class ViewSet:
                 path=path,
             )
         shrunk = area_resized(photo, self.screen_scale)
-        return (shrunk.astype(np.float32) / 255).transpose(2, 0, 1)
+        return (shrunk.astype(np.float32) / np.float32(255)).transpose(2, 0, 1)
 
 
 def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) -> Topology:
