@@ -47,7 +47,8 @@ class EqualisedConv(nn.Module):
 
     def forward(self, x: Tensor, gain: float = 1.0, unit: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
-        weight, factor = self.weight, self.weight_gain * (gain if self.bias is None else 1.0)
+        weight: Tensor = self.weight
+        factor = self.weight_gain * (gain if self.bias is None else 1.0)
         # What follows scales for nothing; where nothing does, or a half type would overflow, the smaller side is.
         early = self.bias is None or x.dtype != torch.float32
         if early and x.numel() < weight.numel():
