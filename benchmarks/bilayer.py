@@ -21,9 +21,9 @@ from likeness.methods.bilayer.method import BaseStage
 from likeness.methods.bilayer.model import Pairs, forward_base
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, adaptive, build_network, spectral_norm
 from likeness.methods.bilayer.networks.adaptive import Predicted
+from likeness.methods.bilayer.networks.convolution import Convolution
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, compose
 from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.resized import ResizedConv
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 
 
@@ -83,7 +83,7 @@ def main() -> list[Row]:
 def _plain_layers() -> Iterator[None]:
     """Resampling apart from its convolution, projections layer by layer, norms apart from their scales."""
 
-    def resized(self: ResizedConv, x: torch.Tensor) -> torch.Tensor:
+    def resized(self: Convolution, x: torch.Tensor) -> torch.Tensor:
         if self.resize == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
         x = F.conv2d(x, self.weight, self.bias, padding=1)
@@ -101,7 +101,7 @@ def _plain_layers() -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for place, name, plain in (
-            (ResizedConv, "forward", resized),
+            (Convolution, "forward", resized),
             (Projector, "forward", project),
             (adaptive, "standing", lambda norm: None),
             (spectral_norm._Hook, "compute_weight", SpectralNorm.compute_weight),

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from benchmarks import Row, best_time
 from benchmarks.render import head, plain_picture
@@ -20,10 +19,11 @@ from likeness.formats.multiface import CameraRecord, Entity, Statistics, write_m
 from likeness.methods.multiface.colour import DiagonalColour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import MultifaceBatch, Normaliser, Sample, ViewSet
-from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, LinearWN, fold
+from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, DownBlock, LinearWN, UpBlock, fold
 from likeness.methods.multiface.model import predict
 from likeness.methods.multiface.networks import Avatar, WarpField
 from likeness.methods.multiface.objective import Objective
+from likeness.methods.multiface.optimiser import Adam
 from likeness.methods.multiface.screen import MeshTopology
 
 SIZE, LATENT, VERTICES, CAMERAS = 1024, 256, 7306, 38
@@ -41,9 +41,9 @@ def main() -> list[Row]:
     rows = []
     for name, step_goal, inference_goal in (("base", "<= 0.2 s", "<= 0.06 s"), ("warp", "<= 0.5 s", "<= 0.1 s")):
         avatar, colour = Avatar(name, SIZE, LATENT, VERTICES), DiagonalColour(CAMERAS)  # type: ignore[arg-type]
-        step = best_time(trainer(avatar, colour, batch, objective, fused=True), repeats=4)
+        step = best_time(trainer(avatar, colour, batch, objective, optimiser=Adam), repeats=4)
         if name == "base":
-            drawn = best_time(trainer(avatar, colour, batch, with_screen(objective), fused=True), repeats=4)
+            drawn = best_time(trainer(avatar, colour, batch, with_screen(objective), optimiser=Adam), repeats=4)
         with torch.no_grad():
             fast = fold(avatar).to(memory_format=LATTER)  # type: ignore[call-overload]
             inference = best_time(lambda f=fast: f.decode(f.encode(batch.average, batch.verts).mean, view))
@@ -55,7 +55,7 @@ def main() -> list[Row]:
             )
             decode_half = best_time(lambda f=half: f.decode(z.bfloat16(), view.bfloat16()), repeats=2)
         plainly(avatar)
-        plain_step = best_time(trainer(avatar, colour, batch, objective, fused=False), repeats=2)
+        plain_step = best_time(trainer(avatar, colour, batch, objective, optimiser=torch.optim.Adam), repeats=2)
         with torch.no_grad():
             plain_inference = best_time(lambda a=avatar: a.decode(a.encode(batch.average, batch.verts).mean, view))
             plain_decode = best_time(lambda a=avatar: a.decode(z, view))
@@ -97,7 +97,7 @@ def setting() -> tuple[MultifaceBatch, Objective]:
         row=torch.tensor([1]),
         photo=torch.rand(1, 3, height, width).contiguous(memory_format=LATTER),
     )
-    normaliser = Normaliser(torch.full((SIZE, SIZE, 3), 100.0).permute(2, 0, 1), 20.0, mean, 1.0)
+    normaliser = Normaliser(torch.full((SIZE, SIZE, 3), 0.4).permute(2, 0, 1), 20.0, mean, 1.0)
     config = MultifaceConfig(resolution=PICTURE)
     return batch, Objective(config, normaliser, MeshTopology(uv, triangles, triangles), None)
 
@@ -109,11 +109,16 @@ def with_screen(objective: Objective) -> Objective:
 
 
 def trainer(
-    avatar: Avatar, colour: DiagonalColour, batch: MultifaceBatch, objective: Objective, *, fused: bool
+    avatar: Avatar,
+    colour: DiagonalColour,
+    batch: MultifaceBatch,
+    objective: Objective,
+    *,
+    optimiser: type[torch.optim.Adam],
 ) -> Callable[[], None]:
     """A whole training step: prediction with noise, all terms, one backward, clip, both optimisers."""
     specs = {
-        name: OptimizerSpec(networks=(name,), factory=lambda parameters: Adam(parameters, lr=3e-4, fused=fused))
+        name: OptimizerSpec(networks=(name,), factory=lambda parameters: optimiser(parameters, lr=3e-4))
         for name in ("avatar", "colour")
     }
     update = UpdateSpec(optimizers=("avatar", "colour"), weights=objective.weights, clip_norm=10.0)
@@ -145,6 +150,10 @@ def plainly(avatar: Avatar) -> None:
             module.forward = _plain_linear.__get__(module)  # type: ignore[method-assign]
         if isinstance(module, ConvTranspose2dWN | Conv2dWN):
             module.forward = _plain_convolution.__get__(module)  # type: ignore[method-assign]
+        if isinstance(module, DownBlock):
+            module.forward = _plain_down_block.__get__(module)  # type: ignore[method-assign]
+        if isinstance(module, UpBlock):
+            module.forward = _plain_up_block.__get__(module)  # type: ignore[method-assign]
         if isinstance(module, WarpField):
             module.forward = _plain_field.__get__(module)  # type: ignore[method-assign]
         for name, parameter in module.named_parameters(recurse=False):
@@ -164,6 +173,14 @@ def _plain_convolution(
         out = F.conv2d(x.contiguous(), self.effective(), self.bias, self.stride, 1)
     out = out if texel_bias is None else out + texel_bias
     return F.leaky_relu(out, SLOPE) if rectify else out
+
+
+def _plain_down_block(self: DownBlock, x: Tensor) -> Tensor:
+    return self.conv2(self.conv1(x, rectify=True), rectify=True)
+
+
+def _plain_up_block(self: UpBlock, x: Tensor) -> Tensor:
+    return self.conv2(self.conv1(x, rectify=True), rectify=not self.last)
 
 
 def _plain_field(self: WarpField, z: Tensor) -> Tensor:

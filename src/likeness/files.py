@@ -20,7 +20,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     suffix can write to it.
 
     Raises:
-        UserError: the disk is full or the folder cannot be written.
+        UserError: the disk is full, the folder cannot be written, or a file or folder is in the way.
     """
     path = Path(path)
     try:
@@ -79,6 +79,10 @@ def require_free_space(folder: str | Path, needed: int, purpose: str) -> None:
 def _explained(error: OSError, path: Path) -> OSError | UserError:
     if error.errno == errno.ENOSPC:
         return UserError("the disk is full: nothing was written; make room and run the same command again", path=path)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return UserError("cannot be written: where its folder should be, there is a file; choose another", path=path)
+    if error.errno == errno.EISDIR:
+        return UserError("cannot be written: it is a folder, a file was to be written; choose another", path=path)
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return UserError(f"cannot be written ({error.strerror}): choose a folder that you may write to", path=path)
     return error

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from likeness.cli import main as cli
 from likeness.cli.arguments import parse, spell_booleans, take_option
 from likeness.engine import Method, StageEntry
+from likeness.errors import UserError
 from likeness.methods import registry
 
 
@@ -50,6 +51,9 @@ def test_take_option():
     assert take_option(["a", "--stage", "b", "--c"], "stage") == ("b", ["a", "--c"])
     assert take_option(["--stage=b=c"], "stage") == ("b=c", [])
     assert take_option(["--stages", "b"], "stage") == (None, ["--stages", "b"])
+    for words in (["--stage"], ["--stage", "--c"]):
+        with pytest.raises(UserError, match="--stage needs a value"):
+            take_option(words, "stage")
 
 
 def reached(name: str, count: int = 1) -> None:

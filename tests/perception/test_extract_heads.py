@@ -316,6 +316,8 @@ def test_ctrl_c_stops_without_tracebacks_and_can_be_taken_up(mediapipe_installed
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        # Python leaves Ctrl-C alone where its parent ignored it, as shells do for jobs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(out.glob("manifest/train/id*")):

@@ -13,9 +13,9 @@ from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
 from likeness.capture.performance import talking_clip
 from likeness.capture.person import make_person
 from likeness.capture.stage import Frame, portrait_camera, take
-from likeness.capture.work import run_all
 from likeness.formats.heads import frame_path, read_image, write_frame
 from likeness.media.video import VideoWriter
+from likeness.work import run_all
 
 FULL_FRAME = 1.5
 """Side of the whole picture in crop sides."""
@@ -128,7 +128,7 @@ def write_clip(clip: Clip) -> None:
         for number, shot in enumerate(shots):
             _write(clip, number, shot)
         return
-    with VideoWriter(clip.video_file, clip.rate, synthetic=True) as video:
+    with VideoWriter(clip.video_file, clip.rate, synthetic=True, reproducible=True) as video:
         for number, shot in enumerate(shots):
             video.write(shot.image)
             if number < clip.frames - 1:

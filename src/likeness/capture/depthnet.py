@@ -17,7 +17,6 @@ from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
 from likeness.capture.performance import Performance, relaxed_arms
 from likeness.capture.person import Person, make_person
 from likeness.capture.stage import Frame, cropped, orbit_camera, take
-from likeness.capture.work import run_all
 from likeness.files import write_text
 from likeness.formats.depthnet3dfaw import (
     ORIENTATIONS,
@@ -30,6 +29,7 @@ from likeness.formats.depthnet3dfaw import (
 )
 from likeness.geometry.camera import Camera
 from likeness.media.image import read_image, resize, write_image
+from likeness.work import run_all
 
 CHUNK = 500
 WRITERS = 16

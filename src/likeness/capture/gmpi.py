@@ -14,11 +14,11 @@ from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
 from likeness.capture.performance import Performance, relaxed_arms
 from likeness.capture.person import make_person
 from likeness.capture.stage import Frame, cropped, orbit_camera, take
-from likeness.capture.work import run_all
 from likeness.files import atomic_path
 from likeness.formats import portraits
 from likeness.geometry.camera import Camera
 from likeness.media.image import read_uint8, write_image
+from likeness.work import run_all
 
 FOV = np.radians(12.6)
 RECONSTRUCTION_DISTANCE = 10.0

@@ -19,12 +19,12 @@ from likeness.capture.options import CaptureConfig, chosen, claim, contact_sheet
 from likeness.capture.performance import Performance, relaxed_arms, talking_clip
 from likeness.capture.person import Person, make_person
 from likeness.capture.stage import Frame, orbit_camera, take
-from likeness.capture.work import run_all
 from likeness.formats import multiface
 from likeness.formats.multiface import CameraRecord, Entity, StatisticsAccumulator, Topology
 from likeness.geometry.camera import Camera
 from likeness.media.image import resize, to_uint8
 from likeness.render.rasterise import rasterise
+from likeness.work import run_all
 
 CROP_HEIGHT = 5.7
 """Faces of the rest body above this many decimetres make the head's mesh."""

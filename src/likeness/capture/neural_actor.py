@@ -25,13 +25,13 @@ from likeness.capture.person import Person, make_person
 from likeness.capture.scene import assemble
 from likeness.capture.skin import linear_to_srgb, srgb_to_linear
 from likeness.capture.stage import body_shadow, orbit_camera, take
-from likeness.capture.work import run_all
 from likeness.files import atomic_path
 from likeness.formats import actor
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.camera import Camera
 from likeness.media.image import read_image, read_uint8, to_uint8, write_image
 from likeness.media.synthetic import SYNTHETIC_NOTE
+from likeness.work import run_all
 
 RATE = 25
 SKIN_DEPTH = 0.004

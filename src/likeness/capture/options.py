@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -16,6 +16,11 @@ from likeness.media.image import grid, write_image
 Preset = Literal["tiny", "demo", "full"]
 SETTINGS_FILE = "capture.json"
 SHEET_FILE = "contact_sheet.png"
+SMALLEST_PICTURE = 16
+LOWEST = {"seed": 0, "train": 0, "valid": 0, "test": 0, "test_frames": 0, "rate": 0.1} | dict.fromkeys(
+    ("size", "height", "texture", "resolution"), SMALLEST_PICTURE
+)
+"""Smallest number of an option; of all others 1."""
 T = TypeVar("T")
 
 
@@ -33,6 +38,13 @@ class CaptureConfig:
     """Processes; the result does not depend on their number."""
     contact_sheet: bool = False
     """Also write contact_sheet.png, which shows what was made."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            lowest = LOWEST.get(field.name, 1)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and not value >= lowest:
+                raise UserError(f"--{field.name.replace('_', '-')} is {value}: expected {lowest} or more")
 
 
 def chosen(value: T | None, preset: Preset, tiny: T, demo: T, full: T) -> T:

@@ -10,6 +10,8 @@ from typing import Any
 
 import tyro
 
+from likeness.errors import UserError
+
 _TRUE, _FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
 
 
@@ -64,11 +66,17 @@ def spell_booleans(arguments: Sequence[str], names: set[str]) -> list[str]:
 
 
 def take_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of `--name VALUE` or `--name=VALUE`, and the other words; None where it is not given."""
+    """The value of `--name VALUE` or `--name=VALUE`, and the other words; None where it is not given.
+
+    Raises:
+        UserError: `--name` without a value.
+    """
     value, rest, index = None, [], 0
     while index < len(arguments):
         word = arguments[index]
-        if word == f"--{name}" and index + 1 < len(arguments):
+        if word == f"--{name}":
+            if index + 1 == len(arguments) or arguments[index + 1].startswith("--"):
+                raise UserError(f"--{name} needs a value: --{name} {name.upper()}")
             value, index = arguments[index + 1], index + 2
         elif match := re.fullmatch(rf"--{name}=(.*)", word):
             value, index = match[1], index + 1

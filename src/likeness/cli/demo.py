@@ -6,6 +6,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from likeness.engine.method import resolve
+from likeness.errors import UserError
 from likeness.media.report import Section, write_report
 from likeness.methods.registry import methods
 
@@ -21,6 +22,8 @@ def demo(out: Path = Path("runs/demo"), minutes: float = 10.0, seed: int = 0) ->
         minutes: time in all; every section gets its share of it.
         seed: of people, weights and noise.
     """
+    if minutes <= 0:
+        raise UserError(f"--minutes is {minutes:g}: expected more than 0")
     targets = ["likeness.capture.demo:demo", *(entry.demo for entry in methods() if entry.demo)]
     sections: list[Section] = []
     started = time.monotonic()

@@ -1,5 +1,6 @@
 """The `likeness` command: finds the verb, and shows a user's mistake without a traceback."""
 
+import difflib
 import os
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from likeness import __version__
 from likeness.cli.arguments import call
 from likeness.cli.train import train_command
 from likeness.engine.method import resolve
-from likeness.engine.trainer import Interrupted
 from likeness.errors import UserError
 from likeness.methods.registry import METHODS, method, methods
 
@@ -41,11 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except UserError as error:
         console.print(f"[bold red]error:[/] {_escaped(str(error))}", highlight=False)
         raise SystemExit(2) from None
-    except Interrupted as stopped:
-        console.print(_escaped(str(stopped)), highlight=False)
-        raise SystemExit(130) from None
-    except KeyboardInterrupt:
-        console.print("interrupted")
+    except KeyboardInterrupt as stopped:
+        console.print(_escaped(str(stopped)) or "interrupted", highlight=False)
         raise SystemExit(130) from None
     except BrokenPipeError:
         # The reader of a pipe (`| head`) has enough; what is still buffered must not fail again at exit.
@@ -79,15 +76,16 @@ def run(words: list[str]) -> None:
             _print_choices(verb, follow)
             return
         if follow:
-            raise UserError(f"`likeness {verb}` needs one of: {', '.join(follow)}")
-        known = ", ".join(sorted(verbs | {name.split()[0] for name in commands}))
-        raise UserError(f"there is no command {verb!r}: choose one of {known}")
+            found = f", found {words[1]!r}{_meant(words[1], follow)}" if len(words) > 1 else ""
+            raise UserError(f"`likeness {verb}` needs one of: {', '.join(follow)}{found}")
+        known = sorted(verbs | {name.split()[0] for name in commands})
+        raise UserError(f"there is no command {verb!r}{_meant(verb, known)}: choose one of {', '.join(known)}")
     if len(words) == 1 or words[1] not in METHODS:
         able = [entry.name for entry in methods() if verb == "train" or verb in entry.verbs]
         if _asks_for_help(words):
             _print_choices(verb, able + follow)
             return
-        found = f", found {words[1]!r}" if len(words) > 1 else ""
+        found = f", found {words[1]!r}{_meant(words[1], able + follow)}" if len(words) > 1 else ""
         raise UserError(f"`likeness {verb}` needs one of: {', '.join(able + follow)}{found}")
     chosen, rest = method(words[1]), words[2:]
     if chosen.compat is not None:
@@ -117,6 +115,11 @@ def overview() -> None:
         table.add_row(entry.name, entry.summary)
     Console().print(table)
     print("Add --help to any of these.")
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, known, 1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _asks_for_help(words: list[str]) -> bool:

@@ -21,6 +21,8 @@ def train_command(method: Method, arguments: Sequence[str]) -> None:
     default: EngineConfig
     if file is not None:
         header = read_header(Path(file))
+        if header.get("method", method.name) != method.name:
+            raise UserError(f"is of {header['method']}: give a configuration of {method.name}", path=file)
         stage_name = stage_name or header.get("stage")
         stage_name = _stage(method, stage_name, None)
         kind = type(next(iter(method.stages[stage_name].load_presets().values())))
@@ -30,7 +32,8 @@ def train_command(method: Method, arguments: Sequence[str]) -> None:
         presets = method.stages[stage_name].load_presets()
         preset_name = preset_name or next(iter(presets))
         if preset_name not in presets:
-            raise UserError(f"{method.name} {stage_name} has no preset {preset_name!r}: choose {', '.join(presets)}")
+            choices = "; ".join(f"{', '.join(entry.load_presets())} (stage {n})" for n, entry in method.stages.items())
+            raise UserError(f"{method.name} {stage_name} has no preset {preset_name!r}: choose {choices}")
         default = presets[preset_name]
     entry = method.stages[stage_name]
     description = (

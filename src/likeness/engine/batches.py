@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
+from likeness.work import begin_worker
+
 B = TypeVar("B")
 
 
@@ -98,4 +100,6 @@ def iterate(batches: Batches[B], start: int = 0, workers: int = 0) -> Iterator[B
     if workers == 0:
         yield from (batches[position] for position in positions)
         return
-    yield from DataLoader(_Positions(batches, positions), batch_size=None, num_workers=workers)
+    yield from DataLoader(
+        _Positions(batches, positions), batch_size=None, num_workers=workers, worker_init_fn=begin_worker
+    )

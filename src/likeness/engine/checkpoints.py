@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from likeness.errors import UserError
 from likeness.files import atomic_path, require_free_space, write_text
+from likeness.media.image import IMAGE_SUFFIXES
 
 _STATE = re.compile(r"^(\d+)(?:-(\d+))?_state\.pth$")
 
@@ -147,10 +148,12 @@ def load_tensors(path: str | Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise UserError("no such checkpoint", path=path) from error
+        raise UserError("no such checkpoint: give a run's folder or a file of weights", path=path) from error
     except IsADirectoryError as error:
         raise UserError("is a folder: give a checkpoint file", path=path) from error
     except pickle.UnpicklingError as error:
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            raise UserError("is a picture: give a run's folder or a file of weights", path=path) from error
         reason = str(error)
         if "weights_only" in reason or "Unsupported" in reason or "GLOBAL" in reason.upper():
             blocked = re.search(r"GLOBAL ([\w.]+)|global ([\w.]+)|class ([\w.]+)", reason)

@@ -1,6 +1,7 @@
 """What every training run can be told, and how a configuration is written down and read back."""
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -64,6 +65,28 @@ class EngineConfig:
     """What `visuals_every` counts."""
     images_every: int = 0
     """Show pictures of the newest batch in TensorBoard `metrics/` every so many steps; 0 never does."""
+
+
+LOWEST = {
+    "epochs": 0, "max_updates": 0, "batch_size": 1, "splits": 1, "devices": 1, "workers": 0, "save_every": 1,
+    "keep_last": 1, "keep_every": 1, "validate_every": 0, "log_every": 1, "visuals_every": 0, "images_every": 0,
+}  # fmt: skip
+"""Smallest number that each field can be."""
+
+
+def require_possible(config: EngineConfig) -> None:
+    """Refuse what no training can be told.
+
+    Raises:
+        UserError: a count below its lowest, or a field that is not a number.
+    """
+    for field in dataclasses.fields(config):
+        value, option = getattr(config, field.name), f"--{field.name.replace('_', '-')}"
+        lowest = LOWEST.get(field.name)
+        if lowest is not None and value is not None and value < lowest:
+            raise UserError(f"{option} is {value}: expected {lowest} or more")
+        if isinstance(value, float) and math.isnan(value):
+            raise UserError(f"{option} is not a number: give one")
 
 
 def to_plain(value: Any) -> Any:

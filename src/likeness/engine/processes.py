@@ -6,21 +6,28 @@ import signal
 import threading
 import warnings
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 
-from likeness.engine.config import EngineConfig
+from likeness.engine.config import EngineConfig, require_possible
 from likeness.errors import UserError
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
-def launch(config: EngineConfig) -> Fabric:
+
+def launch(config: EngineConfig) -> "Fabric":
     """Start the processes that `config.devices` (or torchrun) asks for; returns this process's Fabric.
 
     Raises:
-        UserError: more devices asked for than there are.
+        UserError: more devices asked for than there are, or settings that no training can have.
     """
+    require_possible(config)
+    # Half of the time that any command takes to start, were it imported above.
+    from lightning_fabric import Fabric
+
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
     under_torchrun = "LOCAL_WORLD_SIZE" in os.environ

@@ -31,17 +31,23 @@ class Run:
         return cls(config.experiment_dir / "runs" / config.experiment_name)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Run":
-        """An existing run.
+    def open(cls, folder: str | Path, method: str | None = None, stage: str | None = None) -> "Run":
+        """An existing run, of `method` and `stage` where these are named.
 
         Raises:
-            UserError: `folder` is not a run directory.
+            UserError: `folder` is not a run directory, or one of another method or stage.
         """
         run = cls(Path(folder))
         if not run.config_file.is_file():
             raise UserError(
                 "is not a run: expected a folder with config.yaml, as `likeness train` writes it", path=folder
             )
+        if method is not None:
+            header = run.header()
+            found = [str(header.get("method")), str(header.get("stage"))]
+            wanted = [method] if stage is None else [method, stage]
+            if found[: len(wanted)] != wanted:
+                raise UserError(f"is a run of {' '.join(found)}, expected one of {' '.join(wanted)}", path=folder)
         return run
 
     @property

@@ -4,10 +4,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from likeness.engine.averages import Averages
@@ -24,6 +23,9 @@ from likeness.engine.updates import Updates
 from likeness.errors import UserError
 from likeness.files import atomic_path
 from likeness.nets.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 C = TypeVar("C", bound=EngineConfig)
 
@@ -51,7 +53,7 @@ class Trainer:
     """One training in one process."""
 
     def __init__(
-        self, kind: type[Stage], config: EngineConfig, fabric: Fabric, *, method: str, stage: str, argv: list[str]
+        self, kind: type[Stage], config: EngineConfig, fabric: "Fabric", *, method: str, stage: str, argv: list[str]
     ):
         self.config, self.fabric, self.method, self.stage_name, self.argv = config, fabric, method, stage, argv
         self.rank, self.world, self.device = fabric.global_rank, fabric.world_size, fabric.device

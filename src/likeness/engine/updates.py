@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from likeness.engine.specs import OptimizerSpec, UpdateSpec
+from likeness.errors import UserError
 from likeness.nets.distributed import world_size
 
 
@@ -31,7 +32,10 @@ class Updates:
             chosen = [parameter for network in spec.networks for parameter in networks[network].parameters()]
             trainable = [parameter for parameter in [*chosen, *spec.parameters] if parameter.requires_grad]
             self.parameters[name] = trainable
-            self.optimizers[name] = spec.factory(trainable)
+            try:
+                self.optimizers[name] = spec.factory(trainable)
+            except ValueError as error:
+                raise UserError(f"the optimiser of {name} cannot work so: {error}") from error
             self.base_rates[name] = [group["lr"] for group in self.optimizers[name].param_groups]
         for name, update in self.updates.items():
             unknown = set(update.optimizers) - set(self.specs)

@@ -133,6 +133,8 @@ class VideoWriter:
         audio_start: second of `audio` at which the first frame lies.
         crf: quality, 0 (lossless) to 51.
         preset: x264's trade of speed against size.
+        reproducible: equal frames make equal files, which are larger: x264's macroblock tree, left out here, reads
+            memory that nothing was written to.
 
     Raises:
         UserError: wrong suffix, full disk, a folder that cannot be written, unreadable `audio`, or no frame written.
@@ -148,13 +150,14 @@ class VideoWriter:
         audio_start: float = 0.0,
         crf: int = 18,
         preset: str = "veryfast",
+        reproducible: bool = False,
     ):
         self.path = Path(path)
         if self.path.suffix.lower() != ".mp4":
             raise UserError(f"videos are written as .mp4, not {self.path.suffix!r}", path=path)
         self.rate = Fraction(rate).limit_denominator(100000)
         self._audio, self._audio_start = audio, audio_start
-        self._options = {"crf": str(crf), "preset": preset}
+        self._options = {"crf": str(crf), "preset": preset} | ({"x264-params": "mbtree=0"} if reproducible else {})
         self._synthetic = synthetic
         self._stack = contextlib.ExitStack()
         self._stream: av.VideoStream | None = None

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from likeness.errors import UserError
+from likeness.nets.convolution import Conv2d
 
 PUBLISHED = {
     "vgg": "vgg16-397923af.pth, published at download.pytorch.org/models",
@@ -152,7 +153,7 @@ def _vgg16() -> tuple[list[nn.Module], tuple[int, ...]]:
         if layers:
             layers.append(nn.MaxPool2d(2, 2))
         for _ in range(count):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            layers += [Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
             inputs = outputs
         cuts.append(len(layers))
     return layers, tuple(cuts)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from likeness.errors import UserError
+from likeness.nets.convolution import Conv2d
 
 TEMPLATE = ((35.343697, 51.6963), (76.453766, 51.5014), (56.029396, 71.7366), (39.14085, 92.3655), (73.18488, 92.2041))
 """Where eyes, nose tip and mouth corners lie in ArcFace's 112 x 112 crop, in pixels."""
@@ -45,7 +46,7 @@ class Bottleneck(nn.Module):
             )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(inputs),
-            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+            Conv2d(inputs, outputs, 3, padding=1, bias=False),
             nn.PReLU(outputs),
             nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False),
             nn.BatchNorm2d(outputs),

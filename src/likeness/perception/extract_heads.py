@@ -1,10 +1,7 @@
 """`likeness extract heads`: videos of people into the tree of head crops, over processes or machines."""
 
-import multiprocessing
-import signal
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import contextlib
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +14,7 @@ from likeness.files import require_free_space
 from likeness.media.synthetic import VIDEO_SUFFIXES
 from likeness.perception.head_clip import Clip, ClipReport, HeadSettings, extract_clip, finished_report, summary
 from likeness.perception.runtime import solution
+from likeness.work import results, resumable
 
 RAY_INSTALL = 'python -m pip install "likeness[ray]"'
 
@@ -78,17 +76,17 @@ def extract_heads(
     console = Console(stderr=True)
     if done:
         console.print(f"{len(done)} of {len(clips)} clips are there already")
-    results = _over_ray(left, ray) if ray is not None else _over_processes(left, workers, batch_size)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("clips"))
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress:
+    reported = _over_ray(left, ray) if ray is not None else _over_processes(left, workers, batch_size)
+    with (
+        Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console) as progress,
+        resumable(),
+        contextlib.closing(reported),
+    ):
         bar = progress.add_task("extracting", total=len(left))
-        try:
-            for clip, report in results:
-                done[clip.name] = report
-                progress.update(bar, advance=1, description=f"extracting {clip.name}")
-        except KeyboardInterrupt:
-            console.print("stopped: run the same command again to go on, finished clips are kept")
-            raise
+        for clip, report in reported:
+            done[clip.name] = report
+            progress.update(bar, advance=1, description=f"extracting {clip.name}")
     reports = [done[name] for name in sorted(done)]
     print(summary(reports))
     return reports
@@ -125,41 +123,14 @@ def _extract_batch(clips: list[Clip]) -> list[tuple[Clip, ClipReport]]:
     return [(clip, extract_clip(clip)) for clip in clips]
 
 
-def _ignore_interrupts() -> None:
-    # Ctrl-C reaches workers too: they finish the clips under way instead of dying with a traceback each.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _over_processes(clips: list[Clip], workers: int, batch_size: int) -> Iterator[tuple[Clip, ClipReport]]:
-    if workers == 1:
-        yield from ((clip, extract_clip(clip)) for clip in clips)
-        return
+def _over_processes(clips: list[Clip], workers: int, batch_size: int) -> Generator[tuple[Clip, ClipReport]]:
     batches = [clips[start : start + batch_size] for start in range(0, len(clips), batch_size)]
-    for attempt in range(3):
-        finished: set[str] = set()
-        # Forked children would share the parent's threads' locks; MediaPipe and PyAV both have threads.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(batches) or 1), context, _ignore_interrupts) as pool:
-            try:
-                for future in as_completed([pool.submit(_extract_batch, batch) for batch in batches]):
-                    for clip, report in future.result():
-                        finished.add(clip.name)
-                        yield clip, report
-            except BrokenProcessPool as error:
-                batches = [left for batch in batches if (left := [c for c in batch if c.name not in finished])]
-                if attempt == 2:
-                    raise UserError(
-                        "a worker died three times (out of memory?): run the same command again with fewer --workers; "
-                        "finished clips are kept"
-                    ) from error
-                continue
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return
+    with contextlib.closing(results(_extract_batch, batches, workers)) as done:
+        for _, reports in done:
+            yield from reports
 
 
-def _over_ray(clips: Iterable[Clip], address: str) -> Iterator[tuple[Clip, ClipReport]]:
+def _over_ray(clips: Iterable[Clip], address: str) -> Generator[tuple[Clip, ClipReport]]:
     try:
         import ray
     except ImportError as error:

@@ -91,7 +91,8 @@ def person_set(data_root: Root, person: Annotated[str, tyro.conf.Positional], ou
     """
     phases = sorted(p.name for p in (data_root / "imgs").glob("*") if (p / person).is_dir())
     if not phases:
-        raise UserError(f"holds nobody called {person}", path=data_root)
+        people = sorted({p.name for p in (data_root / "imgs").glob("*/*") if p.is_dir()})
+        raise UserError(f"holds nobody called {person}, only {', '.join(people)}", path=data_root)
     clips = [
         (phase, clip)
         for phase in phases

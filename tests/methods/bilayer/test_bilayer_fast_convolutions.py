@@ -6,14 +6,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks import winograd
-from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.resized import (
+from likeness.methods.bilayer.networks.convolution import (
+    Convolution,
     FixedConv,
-    ResizedConv,
     add_upsampled,
     convolve_differences,
     difference_kernels,
 )
+from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm, fold_spectral_norm
 from likeness.nets.memory import keep_freed_memory
 
@@ -29,7 +29,7 @@ def plain(x, weight, bias, resize):
 @pytest.mark.parametrize("resize", ["none", "nearest", "avgpool"])
 def test_resampling_inside_a_convolution_is_exact(resize, size):
     torch.manual_seed(0)
-    layer = ResizedConv(3, 5, resize).double()
+    layer = Convolution(3, 5, resize).double()
     x = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
     expected = plain(x, layer.weight, layer.bias, resize)
     assert torch.allclose(layer(x), expected, atol=1e-12)

@@ -1,12 +1,17 @@
 """The hand-written gradients and the rearranged convolutions equal torch's own, in float64."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from likeness.methods.multiface.functional import convolve, deconvolve, doubled_convolution, normed_linear
+from likeness.methods.multiface.convolutions import Layer, column, doubled_convolution
+from likeness.methods.multiface.functional import normed_kernel, normed_linear
 from likeness.methods.multiface.layers import ConvTranspose2dWN, LinearWN
+from likeness.methods.multiface.optimiser import Adam
+from likeness.methods.multiface.passes import masked_square_error, scaled, weighted_square_error
 
 
 def leaf(*shape):
@@ -31,20 +36,47 @@ def test_N1_transposed_convolution_with_its_biases(outputs, slope):
     x, kernel, bias, texels = leaf(2, 5, 6, 7), leaf(5, outputs, 4, 4), leaf(outputs), leaf(1, outputs, 12, 14)
     plain = F.conv_transpose2d(x, kernel, bias, 2, 1) + texels
     plain = plain if slope is None else F.leaky_relu(plain, slope)
-    compare(deconvolve(x, kernel, bias, texel_bias=texels, slope=slope), plain, [x, kernel, bias, texels])
+    layer = Layer(kernel, bias, texels, stride=2, transposed=True, slope=slope)
+    compare(column(x, [layer]), plain, [x, kernel, bias, texels])
 
 
 def test_N4_one_bias_a_channel():
     x, kernel, bias, texels = leaf(2, 5, 6, 7), leaf(5, 9, 4, 4), leaf(9), leaf(1, 9, 1, 1)
     plain = F.leaky_relu(F.conv_transpose2d(x, kernel, bias, 2, 1) + texels, 0.2)
-    compare(deconvolve(x, kernel, bias, texel_bias=texels, slope=0.2), plain, [x, kernel, bias, texels])
+    layer = Layer(kernel, bias, texels, stride=2, transposed=True, slope=0.2)
+    compare(column(x, [layer]), plain, [x, kernel, bias, texels])
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_N1_a_column_of_convolutions(count, order):
+    x, first, last = leaf(count, 5, 6, 8), leaf(5, 16, 4, 4), leaf(16, 3, 4, 4)
+    texels = [leaf(1, 16, 12, 16), leaf(1, 3, 24, 32)]
+    biases = [leaf(16), leaf(3)]
+    plain = F.leaky_relu(F.conv_transpose2d(x, first, biases[0], 2, 1) + texels[0], 0.2)
+    plain = F.conv_transpose2d(plain, last, biases[1], 2, 1) + texels[1]
+    layers = [
+        Layer(first, biases[0], texels[0], stride=2, transposed=True, slope=0.2),
+        Layer(last, biases[1], texels[1], stride=2, transposed=True),
+    ]
+    leaves = [x, first, last, *texels, *biases]
+    compare(column(x.contiguous(memory_format=order), layers), plain, leaves)
+
+
+def test_N1_a_gradient_that_others_read_is_left_alone():
+    x, kernel = leaf(1, 4, 6, 6), leaf(4, 4, 3, 3)
+    out = column(x, [Layer(kernel, None, slope=0.2)])
+    weight = torch.randn_like(out).contiguous(memory_format=torch.channels_last)
+    before = weight.clone()
+    out.backward(weight)
+    assert torch.equal(weight, before)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(4, 2), (3, 1)])
 def test_N1_convolution(size, stride):
     x, kernel, bias = leaf(2, 5, 8, 6), leaf(4, 5, size, size), leaf(4)
     plain = F.leaky_relu(F.conv2d(x, kernel, bias, stride, 1), 0.2)
-    compare(convolve(x, kernel, bias, stride=stride, slope=0.2), plain, [x, kernel, bias])
+    compare(column(x, [Layer(kernel, bias, stride=stride, slope=0.2)]), plain, [x, kernel, bias])
 
 
 def test_N3_convolution_of_a_doubled_picture_without_making_it():
@@ -71,3 +103,52 @@ def test_autocast_trains_in_the_lower_precision(kind):
     torch.testing.assert_close(rough.float(), exact, atol=0.1, rtol=0.1)
     rough.float().square().mean().backward()
     assert all(value.grad is not None and value.grad.dtype == torch.float32 for value in layer.parameters())
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_N1_kernel_with_one_norm(axis):
+    weight, g = leaf(3, 4, 2, 2), leaf(3 if axis == 0 else 4)
+    assert gradcheck(lambda w, gains: normed_kernel(w, gains, axis), [weight, g])
+    gains = g[:, None, None, None] if axis == 0 else g[None, :, None, None]
+    torch.testing.assert_close(normed_kernel(weight, g, axis), weight * gains / weight.square().sum().sqrt())
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_N1_gains_and_biases_of_cameras(rows):
+    leaves = [leaf(2, 3, 4, 5), leaf(rows, 3, 1, 1), leaf(rows, 3, 1, 1)]
+    assert gradcheck(scaled, leaves)
+    compare(scaled(*leaves), leaves[0] * leaves[1] + leaves[2], leaves)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_L1_weighted_square_error(channels):
+    predicted, truth, weight = leaf(2, 3, 4, 5), torch.randn(2, 3, 4, 5).double(), leaf(2, channels, 4, 5)
+    plain = ((predicted - truth).square() * weight).mean()
+    compare(3 * weighted_square_error(predicted, truth, weight), 3 * plain, [predicted, weight])
+    fixed = weight.detach()
+    compare(weighted_square_error(predicted, truth, fixed), ((predicted - truth).square() * fixed).mean(), [predicted])
+
+
+def test_L1_masked_square_error():
+    predicted, truth, mask = leaf(2, 3, 4, 5), torch.randn(2, 3, 4, 5).double(), torch.rand(2, 3, 4, 5).double()
+    plain = (mask * (predicted - truth)).square().mean()
+    compare(masked_square_error(predicted, truth, mask), plain, [predicted])
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_L2_adam_walks_along_memory_as_torch_does_along_indices(order):
+    start = torch.randn(4, 3, 5, 6)
+    ours, plain = torch.nn.Parameter(start.contiguous(memory_format=order)), torch.nn.Parameter(start.clone())
+    optimisers = Adam([ours], lr=1e-2), torch.optim.Adam([plain], lr=1e-2)
+    for _ in range(3):
+        grad = torch.randn(4, 3, 5, 6)
+        ours.grad, plain.grad = grad.clone(), grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    torch.testing.assert_close(ours, plain)
+    moved = Adam([ours], lr=1e-2)
+    moved.load_state_dict(copy.deepcopy(optimisers[1].state_dict()))
+    ours.grad, plain.grad = grad.clone(), grad.clone()
+    moved.step()
+    optimisers[1].step()
+    torch.testing.assert_close(ours, plain)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from likeness.engine import Run, Tag, load_tensors, load_weights
-from likeness.engine.config import read_config, read_header
 from likeness.errors import UserError
 from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import ALL, build_network
@@ -104,11 +103,8 @@ def read_run_config(run: str | Path) -> BilayerConfig:
     Raises:
         UserError: no run, or one of another method.
     """
-    path = Path(run) / "config.yaml"
-    header = read_header(path)
-    if header.get("method") != "bilayer":
-        raise UserError(f"is a run of {header.get('method')}, expected one of bilayer", path=run)
-    return read_config(path, EnhancerConfig if header.get("stage") == "enhancer" else BilayerConfig)
+    opened = Run.open(run, "bilayer")
+    return opened.config(EnhancerConfig if opened.header().get("stage") == "enhancer" else BilayerConfig)
 
 
 def find_network_file(folder: str | Path, name: str, which: str = "last") -> Path | None:

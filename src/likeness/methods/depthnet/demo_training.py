@@ -19,6 +19,7 @@ from likeness.methods.depthnet.evaluate import SourceStatistics, source_statisti
 from likeness.methods.depthnet.method import DepthStage
 from likeness.methods.depthnet.published import load_network
 from likeness.methods.depthnet.results import pair_strip, read_results
+from likeness.work import one_thread
 
 FACES, VALID_FACES, HELD_OUT = 4000, 320, 1000
 CURVE_POINTS = 6
@@ -92,12 +93,8 @@ def _train_for(seconds: float, config: DepthConfig) -> Run:
 
 def _train(config: DepthConfig) -> Run:
     # Layers this small gain nothing from a second thread, and lose all where the machine has other work too.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return train(DepthStage, config, method="depthnet", stage="depth", argv=["likeness", "demo"])
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _rows(title: str, epochs: int, measured: SourceStatistics) -> list[tuple[str, object]]:

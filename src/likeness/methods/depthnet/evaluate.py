@@ -268,4 +268,4 @@ def _first(faces: LandmarkArchive, count: int) -> LandmarkArchive:
 def _data_of(run: Path | None) -> Path:
     if run is None or not run.is_dir():
         raise UserError("only a run knows its data: give --data a folder with valid.npz and test.npz")
-    return Path(Run.open(run).header()["config"]["data"])
+    return Path(Run.open(run, "depthnet").header()["config"]["data"])

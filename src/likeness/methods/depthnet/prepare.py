@@ -38,6 +38,8 @@ def prepare(config: PrepareConfig) -> None:
         UserError: a folder, picture, landmark file or split line is missing or wrong; names the file.
     """
     folder = config.folder
+    if not folder.is_dir():
+        raise UserError("no such folder: name an unpacked 3DFAW tree", path=folder)
     for name in ("train_img", "train_lm", "valid_img", "valid_lm"):
         if not (folder / name).is_dir():
             raise UserError(f"has no folder {name}: expected an unpacked 3DFAW tree", path=folder)

@@ -73,7 +73,7 @@ def load_network(path: str | Path | None = None, which: str = "last") -> Generat
     source = Path(str(files("likeness.methods.depthnet") / SHIPPED)) if path is None else Path(path)
     placement: Placement = "original"
     if source.is_dir():
-        run = Run.open(source)
+        run = Run.open(source, "depthnet")
         placement = run.header()["config"].get("heatmaps", placement)
         checkpoints = run.checkpoints
         source = checkpoints.path(checkpoints.find(which), "generator")

@@ -83,7 +83,7 @@ class LayoutConfig:
 
 def export_layout(config: LayoutConfig) -> None:
     """Write every finished checkpoint as a dict g, d, optim_g, optim_d, epoch (AIGN: a tuple g, d), or bare weights."""
-    run = Run.open(config.run)
+    run = Run.open(config.run, "depthnet")
     if config.layout == "weights":
         with atomic_path(config.out) as temporary:
             save_file(load_network(config.run).state_dict(), temporary)

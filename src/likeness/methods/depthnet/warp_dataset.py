@@ -48,6 +48,8 @@ def warp_dataset(config: WarpConfig) -> None:
         raise UserError(f"--start-index counts ids from 0, found {config.start_index}")
     if config.img_override is not None and not config.img_override.is_file():
         raise UserError("no such picture for --img-override", path=config.img_override)
+    if not config.dataset.is_dir():
+        raise UserError("no such folder: name one that `likeness export depthnet` wrote", path=config.dataset)
     listed = config.dataset / config.use_dir
     if not listed.is_dir():
         raise UserError(

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from likeness.engine import Run
-from likeness.errors import UserError
 from likeness.methods.gmpi.config import GMPIConfig
 from likeness.methods.gmpi.method import build_generator
 from likeness.methods.gmpi.networks import MPI, MPIGenerator, TruncationCentre
@@ -30,9 +29,7 @@ class Avatar:
         Raises:
             UserError: not such a run.
         """
-        opened = Run.open(run)
-        if opened.header().get("stage") != "gmpi":
-            raise UserError(f"is a run of stage {opened.header().get('stage')!r}, expected stage gmpi", path=run)
+        opened = Run.open(run, "gmpi", "gmpi")
         config = opened.config(GMPIConfig)
         generator = build_generator(config)
         opened.load("ema", generator, which)

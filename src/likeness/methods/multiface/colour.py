@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from likeness.errors import UserError
+from likeness.methods.multiface.passes import scaled
 
 
 class DiagonalColour(nn.Module):
@@ -34,21 +35,12 @@ class DiagonalColour(nn.Module):
     def forward(self, texture: Tensor, camera: Tensor) -> Tensor:
         """Correct `texture` (B, 3, S, S) for the camera rows `camera` (B,)."""
         gain = torch.cat([self.weight_anchor, self.weight])[camera]
-        return _scaled(texture, gain, torch.cat([self.bias_anchor, self.bias])[camera])
+        return scaled(texture, gain, torch.cat([self.bias_anchor, self.bias])[camera])
 
     def mean(self, texture: Tensor) -> Tensor:
         """Correct `texture` by the mean over the rows: for a camera that was never trained."""
         gain = torch.cat([self.weight_anchor, self.weight]).mean(0, keepdim=True)
-        return _scaled(texture, gain, torch.cat([self.bias_anchor, self.bias]).mean(0, keepdim=True))
-
-
-def _scaled(texture: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
-    """texture (B, 3, H, W) * gain + bias, both (1 or B, 3, 1, 1)."""
-    # Channels lie side by side in memory: whole rows of gains are seven times as fast as three at a time.
-    count, channels, height, width = texture.shape
-    rows = texture.permute(0, 2, 3, 1).reshape(count, height, width * channels)
-    scaled = torch.addcmul(bias.flatten(1).repeat(1, width)[:, None], rows, gain.flatten(1).repeat(1, width)[:, None])
-    return scaled.reshape(count, height, width, channels).permute(0, 3, 1, 2)
+        return scaled(texture, gain, torch.cat([self.bias_anchor, self.bias]).mean(0, keepdim=True))
 
 
 class MatrixColour(nn.Module):

@@ -68,7 +68,8 @@ class MultifaceBatch:
 class Normaliser:
     """Means and standard deviations at one texture size; every conversion between files and networks.
 
-    tex_mean (3, S, S) in grey levels with row 0 at v = 0, vert_mean (V, 3) mm.
+    tex_mean (3, S, S) in [0, 1] with row 0 at v = 0 and channels last in memory, tex_std in grey levels, vert_mean
+    (V, 3) mm.
     """
 
     tex_mean: Tensor
@@ -81,7 +82,7 @@ class Normaliser:
         """The normaliser for textures of side `tex_size`."""
         mean = cv2.resize(statistics.tex_mean[::-1].astype(np.float32), (tex_size, tex_size))
         return cls(
-            tex_mean=torch.from_numpy(mean.transpose(2, 0, 1)),
+            tex_mean=torch.from_numpy(mean / 255).permute(2, 0, 1),
             tex_std=float(np.sqrt(statistics.tex_var)),
             vert_mean=torch.from_numpy(statistics.vert_mean),
             vert_std=float(np.sqrt(statistics.vert_var)),
@@ -93,7 +94,7 @@ class Normaliser:
 
     def texture(self, normalised: Tensor) -> Tensor:
         """Colours in [0, 1] (not clamped) of normalised textures (..., 3, S, S)."""
-        return (normalised * self.tex_std + self.tex_mean) / 255
+        return torch.add(self.tex_mean, normalised, alpha=self.tex_std / 255)
 
     def verts(self, normalised: Tensor) -> Tensor:
         """Millimetres in the head's frame of normalised verts (..., V, 3)."""
@@ -308,7 +309,7 @@ class ViewSet:
             view=_stack([view_direction(record, pose) for record, pose in zip(records, transforms)]),
             projection=_stack([shrink * projection(record, pose) for record, pose in zip(records, transforms)]),
             row=torch.tensor([self.rows.get(view.camera, -1) for view in views]),
-            photo=None if self.photo_size is None else _stack([self._photo(view) for view in views]),
+            photo=None if self.photo_size is None else _pictures([self._photo(view) for view in views]),
         )
 
     def _texture(self, segment: str, frame: str, camera: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -332,7 +333,7 @@ class ViewSet:
                 path=path,
             )
         shrunk = area_resized(photo, self.screen_scale)
-        return np.ascontiguousarray(shrunk.transpose(2, 0, 1).astype(np.float32) / 255)
+        return (shrunk.astype(np.float32) / np.float32(255)).transpose(2, 0, 1)
 
 
 def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) -> Topology:
@@ -379,7 +380,7 @@ def loss_weight(path: Path | None, tex_size: int) -> Tensor:
     picture = read_picture(path)[::-1].astype(np.float32)
     if picture.max() == 0:
         raise UserError("is black: no texel would count in the screen loss", path=path)
-    return torch.from_numpy(np.ascontiguousarray((picture / picture.max()).transpose(2, 0, 1)))
+    return torch.from_numpy(picture / picture.max()).permute(2, 0, 1)
 
 
 def _stack(arrays: Sequence[NDArray]) -> Tensor:

@@ -12,7 +12,6 @@ from typing import Literal
 
 import torch
 from torch import nn
-from torch.optim import Adam
 
 from likeness.engine import Run
 from likeness.errors import UserError
@@ -22,6 +21,7 @@ from likeness.methods.multiface.measures import against_mean_face, rendered_view
 from likeness.methods.multiface.method import append_result, losses_line
 from likeness.methods.multiface.model import MultifaceAvatar, predict
 from likeness.methods.multiface.objective import Objective
+from likeness.methods.multiface.optimiser import Adam
 from likeness.methods.multiface.published import import_weights
 from likeness.methods.multiface.recording import Capture
 
@@ -131,7 +131,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     variance.
     """
     folder = _imported(config.run, config.data_dir) if config.run.is_file() else config.run
-    run = Run.open(folder)
+    run = Run.open(folder, "multiface")
     trained = run.config(MultifaceConfig)
     changes = {
         "data_dir": config.data_dir,

@@ -1,4 +1,4 @@
-"""The layers' arithmetic with hand-written gradients: what automatic ones do in several passes over millions of values.
+"""The layers' weight norms with hand-written gradients: automatic ones take several passes over millions of values.
 
 Autocast is followed as by torch's own layers: products in the lower precision, gradients of parameters in theirs.
 """
@@ -8,95 +8,33 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-FEW_CHANNELS = 8
-"""Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
+from likeness.methods.multiface.passes import lines
 
 
 def global_norm(weight: Tensor) -> Tensor:
     """() Frobenius norm of a whole weight tensor."""
     # Row by row first: one sum over millions of float32 squares is off by 1e-4.
-    return torch.linalg.vector_norm(torch.linalg.vector_norm(weight.flatten(1), dim=1))
+    rows = lines(weight) if weight.ndim == 4 else weight
+    return torch.linalg.vector_norm(torch.linalg.vector_norm(rows, dim=1))
+
+
+def normed_kernel(weight: Tensor, g: Tensor, axis: int) -> Tensor:
+    """Kernel g_o W_o / ||W||_F of weight (O, C, k, k), or (C, O, k, k), and g (O,); `axis` is that of O."""
+    return _NormedKernel.apply(weight, g, axis)
 
 
 def normed_linear(x: Tensor, weight: Tensor, g: Tensor, bias: Tensor) -> Tensor:
     """(B, O): g_o (W x)_o / ||W||_F + b_o of x (B, I), weight (O, I), g and bias (O,)."""
-    return _NormedLinear.apply(*_cast(x, weight), g, bias)
+    return _NormedLinear.apply(*cast(x, weight), g, bias)
 
 
-def convolve(
-    x: Tensor,
-    kernel: Tensor,
-    bias: Tensor | None,
-    *,
-    stride: int = 1,
-    padding: int = 1,
-    texel_bias: Tensor | None = None,
-    slope: float | None = None,
-) -> Tensor:
-    """Convolution, biases and rectifier in one.
-
-    Args:
-        x: (B, C, H, W).
-        kernel: (O, C, k, k).
-        bias: (O,).
-        stride, padding: in pixels.
-        texel_bias: (1, O, H', W') or (1, O, 1, 1), of the result's size.
-        slope: of a leaky rectifier; None leaves it out.
-    """
-    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, stride, padding, False, slope)
-
-
-def deconvolve(
-    x: Tensor, kernel: Tensor, bias: Tensor | None, *, texel_bias: Tensor | None = None, slope: float | None = None
-) -> Tensor:
-    """The same with a transposed convolution to (B, O, 2H, 2W): stride 2, padding 1, kernel (C, O, 4, 4)."""
-    return _Convolution.apply(*_cast(x, kernel), bias, texel_bias, 2, 1, True, slope)
-
-
-def by_phases(x: Tensor, kernel: Tensor) -> Tensor:
-    """The transposed convolution as one 2x2 convolution to four times the channels, whose pixels are then interleaved.
-
-    Output rows 2w - 1 and 2w both come from input rows w - 1 and w, so that one window makes a 2x2 block of pixels;
-    the outermost ring of blocks reaches one pixel over the edge and is cut.
-    """
-    inputs, outputs = kernel.shape[:2]
-    phases = kernel.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
-    phases = phases.reshape(4 * outputs, inputs, 2, 2).contiguous(memory_format=torch.channels_last)
-    blocks = F.conv2d(x, phases, padding=1).permute(0, 2, 3, 1)
-    return _interleaved(blocks, outputs)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
-
-
-_DOUBLING = (((0.75, 0.25, 0), (0.25, 0.75, 0.75), (0, 0, 0.25)), ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)))
-"""Of the first and the second of two doubled pixels: shares of the three pixels around the original in the doubled
-pixels before, at and behind it."""
-
-
-def doubled_convolution(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """3x3 convolution, padding 1, of x (B, C, H, W) doubled bilinearly (half-pixel centres): (B, O, 2H, 2W).
-
-    Both are linear, so that one convolution of x itself makes the four pixels of each block; the doubled picture, the
-    largest of the whole network, is never made. Only at the rim, where the one continues the edge and the other pads
-    with zeros, they run one after the other.
-    """
-    shares = kernel.new_tensor(_DOUBLING)  # (2 of a block, 3 around in x, 3 taps)
-    outputs = kernel.shape[0]
-    phases = torch.einsum("ptk,qsl,ockl->pqocts", shares, shares, kernel).flatten(0, 2)
-    blocks = convolve(x, phases, bias.repeat(4), padding=0).permute(0, 2, 3, 1)
-    inside = _interleaved(blocks, outputs).permute(0, 3, 1, 2)
-
-    def rim(strip: Tensor) -> Tensor:
-        return convolve(F.interpolate(strip, scale_factor=2, mode="bilinear"), kernel, bias)
-
-    left, right = rim(x[..., :2])[..., 2:-2, :2], rim(x[..., -2:])[..., 2:-2, 2:]
-    rows = [rim(x[..., :2, :])[..., :2, :], torch.cat([left, inside, right], 3), rim(x[..., -2:, :])[..., 2:, :]]
-    return torch.cat(rows, 2)
-
-
-def _interleaved(blocks: Tensor, channels: int) -> Tensor:
-    """(B, 2H, 2W, C) from blocks of 2x2 pixels (B, H, W, 4 C), rows first."""
-    count, height, width, _ = blocks.shape
-    rows = blocks.reshape(count, height, width, 2, 2, channels).transpose(2, 3)
-    return rows.reshape(count, 2 * height, 2 * width, channels)
+def cast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as autocast wants the factors of a product."""
+    kind = x.device.type
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+        return x.to(dtype), weight.to(dtype)
+    return x, weight
 
 
 class _NormedLinear(Function):
@@ -117,53 +55,25 @@ class _NormedLinear(Function):
         of_weight = None
         if ctx.needs_input_grad[1]:
             of_norm = -(scales * g).sum() / norm.square()
-            of_weight = (weight * (of_norm / norm)).addmm_(products.T, x)
+            if len(x) == 1 and x.device.type == "cpu":
+                of_weight = torch.addr(weight, products[0], x[0], beta=float(of_norm / norm))
+            else:
+                of_weight = (weight * (of_norm / norm)).addmm_(products.T, x)
         return of_x, of_weight, scales / norm, grad.sum(0)
 
 
-class _Convolution(Function):
+class _NormedKernel(Function):
     @staticmethod
-    def forward(ctx, x, kernel, bias, texel_bias, stride: int, padding: int, transposed: bool, slope: float | None):
-        ctx.stride, ctx.padding, ctx.transposed, ctx.slope = [stride] * 2, [padding] * 2, transposed, slope
-        if transposed and x.device.type == "cpu" and kernel.shape[1] < FEW_CHANNELS:
-            # An addition out of place makes the cut picture dense again.
-            out = by_phases(x, kernel) + (0 if bias is None else bias[:, None, None])
-        elif transposed:
-            out = F.conv_transpose2d(x, kernel, bias, stride, padding)
-        else:
-            out = F.conv2d(x, kernel, bias, stride, padding)
-        if texel_bias is not None:
-            out += texel_bias
-        if slope is not None:
-            F.leaky_relu_(out, slope)
-        ctx.save_for_backward(x, kernel, None if slope is None else out)
-        ctx.one_bias_a_channel = texel_bias is not None and texel_bias.shape[-1] == 1
-        return out
+    def forward(ctx, weight: Tensor, g: Tensor, axis: int) -> Tensor:
+        norm = global_norm(weight)
+        scales = (g / norm).view([-1 if each == axis else 1 for each in range(4)])
+        ctx.axis = axis
+        ctx.save_for_backward(weight, g, norm, scales)
+        return weight * scales
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        x, kernel, out = ctx.saved_tensors
-        if out is not None:
-            grad = torch.ops.aten.leaky_relu_backward(grad, out, ctx.slope, True)
-        # The convolution's own gradient of a bias takes as long as that of the kernel; a sum does not.
-        wanted = [*ctx.needs_input_grad[:2], False]
-        of_x, of_kernel, _ = torch.ops.aten.convolution_backward(
-            grad.to(x.dtype), x, kernel, None, ctx.stride, ctx.padding, [1, 1], ctx.transposed, [0, 0], 1, wanted
-        )
-        of_bias, of_texels = None, None
-        if ctx.needs_input_grad[2]:
-            of_bias = grad.sum((0, 2, 3))
-        if ctx.needs_input_grad[3]:
-            if ctx.one_bias_a_channel:
-                of_texels = grad.sum((0, 2, 3), keepdim=True)
-            else:
-                of_texels = grad if len(grad) == 1 else grad.sum(0, keepdim=True)
-        return of_x, of_kernel, of_bias, of_texels, None, None, None, None
-
-
-def _cast(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    kind = x.device.type
-    if torch.is_autocast_enabled(kind):
-        dtype = torch.get_autocast_dtype(kind)
-        return x.to(dtype), weight.to(dtype)
-    return x, weight
+        weight, g, norm, scales = ctx.saved_tensors
+        products = (grad * weight).sum([each for each in range(4) if each != ctx.axis])
+        of_norm = -(products * g).sum() / norm.square()
+        return (weight * (of_norm / norm)).addcmul_(grad, scales), products / norm, None

@@ -1,9 +1,9 @@
 """The four terms of the training loss and the measures derived from them."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.methods.multiface.networks import Code
+from likeness.methods.multiface.passes import masked_square_error, weighted_square_error
 
 
 def vertex_loss(predicted: Tensor, truth: Tensor) -> Tensor:
@@ -16,17 +16,15 @@ def texture_loss(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
     The mask (B, 3, S, S) in [0, 1] enters squared. Times the texture variance it is in grey levels squared.
     """
-    error = mask * (predicted - truth)
-    # Torch's own loss has the gradient in one pass over millions of texels.
-    return F.mse_loss(error, error.new_zeros(()).expand_as(error))
+    return masked_square_error(predicted, truth, mask)
 
 
 def screen_loss(predicted: Tensor, photo: Tensor, weight: Tensor, tex_var: float) -> Tensor:
     """() weighted squared error of pictures (B, 3, H, W) in [0, 1], in grey levels squared over the texture variance.
 
-    `weight` (B, 3, H, W) is the rendered loss weight, 0 outside the silhouette; the mean runs over all pixels.
+    `weight` (B, 3 or 1, H, W) is the rendered loss weight, 0 outside the silhouette; the mean runs over all pixels.
     """
-    return ((predicted - photo).square() * weight).mean() * (255.0**2 / tex_var)
+    return weighted_square_error(predicted, photo, weight) * (255.0**2 / tex_var)
 
 
 def kl_divergence(code: Code) -> Tensor:

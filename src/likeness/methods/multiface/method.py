@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from likeness.engine import (
     Batches,
@@ -37,6 +36,7 @@ from likeness.methods.multiface.data import (
 from likeness.methods.multiface.model import Prediction, build, device_topology, predict
 from likeness.methods.multiface.networks import Avatar
 from likeness.methods.multiface.objective import Objective
+from likeness.methods.multiface.optimiser import Adam
 from likeness.methods.multiface.pictures import display_curve, warped_lines
 from likeness.methods.multiface.published import load_weights_into
 from likeness.methods.multiface.recording import Capture
@@ -121,12 +121,12 @@ class AvatarStage(Stage[MultifaceConfig, MultifaceBatch]):
         return {
             "avatar": OptimizerSpec(
                 networks=("avatar",),
-                factory=lambda parameters: Adam(parameters, lr=self.config.lr, fused=True),
+                factory=lambda parameters: Adam(parameters, lr=self.config.lr),
                 schedule=lambda epochs: decay**epochs,
                 per="epoch",
             ),
             "colour": OptimizerSpec(
-                networks=("colour",), factory=lambda parameters: Adam(parameters, lr=self.config.lr, fused=True)
+                networks=("colour",), factory=lambda parameters: Adam(parameters, lr=self.config.lr)
             ),
         }
 

@@ -126,7 +126,7 @@ class MultifaceAvatar:
     @classmethod
     def from_run(cls, run: str | Path, which: str = "last") -> "MultifaceAvatar":
         """Load checkpoint `which` (`last`, `best` or a tag) of a run."""
-        opened = Run.open(run)
+        opened = Run.open(run, "multiface")
         config, template = opened.config(MultifaceConfig), Template.load(Path(run))
         avatar, colour = build(config, len(template.statistics.vert_mean), len(template.trained))
         networks: dict[str, nn.Module] = {"avatar": avatar, "colour": colour}

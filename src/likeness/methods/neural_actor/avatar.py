@@ -51,10 +51,7 @@ class Avatar:
         """
         if run is None:
             return cls._loaded(PRESETS["tiny"], shipped_weights(), Path(SHIPPED), device)
-        opened = Run.open(run)
-        stage = opened.header().get("stage")
-        if stage != "renderer":
-            raise UserError(f"is a run of stage {stage!r}, expected stage 'renderer'", path=run)
+        opened = Run.open(run, "neural_actor", "renderer")
         config = opened.config(RendererConfig)
         path = opened.checkpoints.path(opened.checkpoints.find(which), "renderer")
         return cls._loaded(config, load_tensors(path), path, device)

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from likeness.capture.work import run_all
 from likeness.errors import UserError
 from likeness.formats.actor import ActorCamera, ActorFrame, read_body, read_cameras, read_frames, read_transform
 from likeness.geometry.body import BodyModel, posed_vertices
@@ -16,6 +15,7 @@ from likeness.media.synthetic import is_marked_synthetic
 from likeness.methods.neural_actor.config import parse_views
 from likeness.methods.neural_actor.data import read_rgba
 from likeness.methods.neural_actor.maps import Layout, layout, normal_map, texture_map
+from likeness.work import run_all
 
 Folder = Annotated[Path, tyro.conf.Positional]
 
@@ -97,7 +97,7 @@ def write_map(job: MapJob) -> None:
         return
     views = [(read_rgba(job.frame.pictures[view]), cameras[view]) for view in job.views]
     texture = texture_map(vertices, body.faces, where, views)
-    if texture.seen == 0:
+    if not texture.known.any():
         raise UserError(
             "no camera sees the body: its projection meets no pixel of any picture that is not white. Look at it with "
             "`likeness check neural_actor`",

@@ -10,7 +10,6 @@ import torch
 import tyro
 from torch import Tensor
 
-from likeness.capture.work import run_all
 from likeness.errors import UserError
 from likeness.formats.actor import read_uv, write_body, write_cameras, write_transform
 from likeness.formats.easymocap import read_bodies, read_yaml_cameras
@@ -18,6 +17,7 @@ from likeness.formats.smpl import BodyRig, read_arrays, read_rig
 from likeness.geometry.body import BodyModel, Pose
 from likeness.geometry.rotations import axis_angle_to_matrix, matrix_to_axis_angle
 from likeness.geometry.skinning import bone_transforms
+from likeness.work import run_all
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -40,13 +40,11 @@ def adaptive_conv(x: Tensor, predicted: Predicted) -> Tensor:
     weight, bias = predicted
     people, out, inner, kernel, _ = weight.shape
     count, _, height, width = x.shape
-    if kernel == 1 and people == 1 and x.is_contiguous(memory_format=torch.channels_last):
-        # Added afterwards, the bias is not first written to every pixel.
-        return torch.matmul(x.permute(0, 2, 3, 1), weight.reshape(out, inner).t()).add_(bias[0]).permute(0, 3, 1, 2)
     if kernel == 1:
-        pixels = x.reshape(people, count // people, inner, height * width)
-        mixed = torch.matmul(weight.reshape(people, 1, out, inner), pixels) + bias.reshape(people, 1, out, 1)
-        return mixed.reshape(count, out, height, width)
+        pixels = x.permute(0, 2, 3, 1).reshape(people, -1, inner)
+        # Added afterwards, the bias is not first written to every pixel.
+        mixed = torch.matmul(pixels, weight.reshape(people, out, inner).mT).add_(bias[:, None])
+        return mixed.view(count, height, width, out).permute(0, 3, 1, 2)
     frames = count // people
     grouped = x.reshape(people, frames, inner, height, width).transpose(0, 1).reshape(frames, -1, height, width)
     mixed = F.conv2d(

@@ -69,6 +69,6 @@ class Discriminator(nn.Module):
         pictures = torch.cat((real, fake))
         if not self.no_stickman:
             pictures = torch.cat((pictures, torch.cat((stickmen, stickmen))), 1)
-        scores, features = self.net(pictures)
+        scores, features = self.net(pictures.contiguous(memory_format=torch.channels_last))
         count = real.shape[0]
         return Judgement(scores[:count], scores[count:], [f[:count] for f in features], [f[count:] for f in features])

@@ -76,7 +76,8 @@ class TextureEnhancer(nn.Module):
                 error = goal - guess
                 energy = error.abs().sum() if self.loss_type == "l1" else 0.5 * error.square().sum()
                 (gradient,) = torch.autograd.grad(energy, leaf)
-            texture = texture + torch.tanh(self.net(torch.cat((repeated, gradient), 1), sources))
+            shown = torch.cat((repeated, gradient), 1).contiguous(memory_format=torch.channels_last)
+            texture = texture + torch.tanh(self.net(shown, sources))
         return texture
 
 

@@ -56,7 +56,7 @@ def repair_train(config: RepairConfig) -> None:
 
 def repair_test(config: TestConfig) -> None:
     """Print the losses on held-out pictures and write one grid a batch."""
-    run = Run.open(config.run)
+    run = Run.open(config.run, "depthnet", "repair")
     settings = run.config(RepairConfig)
     stage = RepairStage(settings if config.data is None else replace(settings, data=config.data))
     for name, network in stage.networks.items():
@@ -99,7 +99,7 @@ def repair(generator: RepairGenerator, picture: np.ndarray) -> Tensor:
 def load_repair_generator(source: Path) -> tuple[RepairGenerator, Task]:
     """The generator from warps to faces, of a run, one of our checkpoints or a published tuple; in evaluation mode."""
     if source.is_dir():
-        run = Run.open(source)
+        run = Run.open(source, "depthnet", "repair")
         state = load_tensors(run.checkpoints.path(run.checkpoints.find(), "g_atob"))
     elif source.suffix == ".pth":
         state = load_tensors(source)

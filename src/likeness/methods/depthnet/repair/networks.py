@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from likeness.nets.convolution import Conv2d
+
 
 def _norm(channels: int) -> nn.InstanceNorm2d:
     # In evaluation the running averages are used, not the picture's own statistics: published weights expect that.
@@ -16,11 +18,11 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
+            Conv2d(channels, channels, 3),
             _norm(channels),
             nn.ReLU(),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
+            Conv2d(channels, channels, 3),
             _norm(channels),
         )
 

@@ -66,10 +66,7 @@ def load_generator(run: Path, which: str = "last", device: str = "cpu") -> Textu
     Raises:
         UserError: not such a run.
     """
-    opened = Run.open(run)
-    stage = opened.header().get("stage")
-    if stage != "texture":
-        raise UserError(f"is a run of stage {stage!r}, expected stage 'texture'", path=run)
+    opened = Run.open(run, "neural_actor", "texture")
     generator = TextureGenerator(opened.config(TextureConfig).generator)
     opened.load("average", generator, which)
     return generator.to(device).eval().requires_grad_(False)
