@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -14,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of `likeness`."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     console = Console(stderr=True, soft_wrap=True)
+    warnings.formatwarning = lambda message, *_: f"warning: {message}\n"  # a user has no use for the line of code
     try:
         run(words)
     except UserError as error:
