@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from likeness.methods.multiface.functional import cast
 from likeness.methods.multiface.passes import channel_sums, interleaved, rectified_gradient, shift_and_rectify_
+from likeness.methods.multiface.weight_norm import cast
 
 FEW_CHANNELS = 8
 """Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likeness.methods.multiface.convolutions import Layer, column
-from likeness.methods.multiface.functional import global_norm, normed_kernel, normed_linear
+from likeness.methods.multiface.weight_norm import global_norm, normed_kernel, normed_linear
 
 SLOPE = 0.2
 """Of every leaky rectifier."""

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 
 from likeness.methods.multiface.convolutions import Layer, column, doubled_convolution
-from likeness.methods.multiface.functional import normed_kernel, normed_linear
 from likeness.methods.multiface.layers import ConvTranspose2dWN, LinearWN
 from likeness.methods.multiface.optimiser import Adam
 from likeness.methods.multiface.passes import masked_square_error, scaled, weighted_square_error
+from likeness.methods.multiface.weight_norm import normed_kernel, normed_linear
 
 
 def leaf(*shape):
