@@ -28,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:80]}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -38,7 +38,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise _explained(error, path) from error
+        raise explained(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -63,6 +63,19 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         stream.write(content)
 
 
+def explained(error: OSError, path: str | Path | None) -> OSError | UserError:
+    """What `error` at `path` means for a user, where it is the machine's or the user's affair; else `error` itself."""
+    if error.errno == errno.ENOSPC:
+        return UserError("the disk is full: nothing was written; make room and run the same command again", path=path)
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return UserError("cannot be written: where its folder should be, there is a file; choose another", path=path)
+    if error.errno == errno.EISDIR:
+        return UserError("cannot be written: it is a folder, a file was to be written; choose another", path=path)
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return UserError(f"cannot be written or read ({error.strerror}): choose a place that is yours", path=path)
+    return error
+
+
 def require_free_space(folder: str | Path, needed: int, purpose: str) -> None:
     """Raise `UserError` when fewer than `needed` bytes are free where `folder` is (or will be)."""
     existing = Path(folder).absolute()
@@ -74,18 +87,6 @@ def require_free_space(folder: str | Path, needed: int, purpose: str) -> None:
             f"{purpose} needs {needed / 1e6:.0f} MB, found {free / 1e6:.0f} MB free: make room or choose another one",
             path=folder,
         )
-
-
-def _explained(error: OSError, path: Path) -> OSError | UserError:
-    if error.errno == errno.ENOSPC:
-        return UserError("the disk is full: nothing was written; make room and run the same command again", path=path)
-    if error.errno in (errno.EEXIST, errno.ENOTDIR):
-        return UserError("cannot be written: where its folder should be, there is a file; choose another", path=path)
-    if error.errno == errno.EISDIR:
-        return UserError("cannot be written: it is a folder, a file was to be written; choose another", path=path)
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return UserError(f"cannot be written ({error.strerror}): choose a folder that you may write to", path=path)
-    return error
 
 
 def _read_umask() -> int:

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from likeness.cli import dispatch
 from likeness.cli import main as cli
 from likeness.cli.arguments import parse, spell_booleans, take_option
 from likeness.engine import Method, StageEntry
@@ -87,7 +88,7 @@ def toy(monkeypatch):
     monkeypatch.setitem(registry.METHODS, "toy", "tests.cli.test_arguments:toy_method")
     monkeypatch.setattr(registry, "resolve", lambda target: method)
     monkeypatch.setattr(registry, "METHODS", {"toy": "toy"})
-    monkeypatch.setattr(cli, "METHODS", {"toy": "toy"})
+    monkeypatch.setattr(dispatch, "METHODS", {"toy": "toy"})
 
 
 def _presets():

@@ -1,10 +1,16 @@
 """The command line in clumsy hands: one clear line, never a traceback, and nothing left behind."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import likeness
 from likeness.cli import main as cli
 from likeness.engine.config import write_config
 from likeness.media.image import write_image
@@ -77,3 +83,33 @@ def test_a_folder_in_a_files_place_is_named(desk, capsys):
         cli.main(["overlay", "--warp", "photo.png", "--target", "photo.png", "--out", "out.png"])
     assert "out.png: cannot be written: it is a folder, a file was to be written" in capsys.readouterr().err
     assert len(list(desk.iterdir())) == 6
+
+
+def _refused(words: list[str]) -> None:
+    raise PermissionError(13, "Permission denied", "locked/runs")
+
+
+def test_a_refusal_of_the_machine_is_told_wherever_it_comes_from(capsys, monkeypatch):
+    monkeypatch.setattr(cli, "run", _refused)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main([])
+    assert stopped.value.code == 2
+    assert "locked/runs: cannot be written or read (Permission denied)" in capsys.readouterr().err
+
+
+def test_ctrl_c_while_the_command_is_loaded_is_one_line(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "likeness.cli.main", "train", "depthnet", "--data", "nowhere"],
+        env=os.environ | {"PYTHONPATH": str(Path(likeness.__file__).parents[1])},
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    # torch's libraries are mapped while it is being imported.
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors) == (130, "interrupted\n")

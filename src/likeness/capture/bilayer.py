@@ -111,6 +111,7 @@ def capture_bilayer(config: BilayerCapture) -> None:
         shown = [(clip, number) for clip in clips[:16] for number in (0, frames // 2)]
         files = [frame_path(clip.out, "imgs", clip.phase, f"{clip.name}/{number}") for clip, number in shown]
         contact_sheet(config, [torch.from_numpy(read_image(file)) for file in files])
+    print(f"{config.out}: {len(clips)} clips of {frames} frames")
 
 
 def write_clip(clip: Clip) -> None:

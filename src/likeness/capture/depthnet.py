@@ -102,11 +102,13 @@ def capture_faces(config: DepthnetCapture) -> None:
     claim(config, "depthnet", train=train, valid=valid, test=test, pictures=config.pictures, **shown)
     if not config.pictures:
         write_landmark_tree(config.out, train, valid, test, config.seed)
+        print(f"{config.out}: landmarks of {train + valid + test} faces, and their archives")
         return
     write_pictures(config.out, parts(train, valid, test), people, config.size, config.seed, config.workers)
     if config.contact_sheet:
         files = sorted((config.out / "train_img").glob("*.jpg"))[:32]
         contact_sheet(config, [resize(read_image(file), (160, 160)) for file in files])
+    print(f"{config.out}: pictures and landmarks of {train + valid + test} faces")
 
 
 def write_pictures(out: Path, wanted: list[Part], people: int, size: int, seed: int, workers: int = 1) -> None:

@@ -93,6 +93,7 @@ def capture_gmpi(config: GmpiCapture) -> None:
         contact_sheet(
             config, [torch.from_numpy(read_uint8(s.picture_file).copy()).movedim(-1, 0) / 255 for s in shots[:32]]
         )
+    print(f"{config.out}: {count} portraits with their poses")
 
 
 def write_portrait(shot: Portrait) -> None:

@@ -129,7 +129,10 @@ def _part(material: int, uv: wp.vec2, labels: wp.array2d(dtype=wp.uint8)):
 
 
 @wp.func
-def _uv(corners_uv: wp.array2d(dtype=wp.vec2), t: int, w: wp.vec3):
+def _uv(material: int, corners_uv: wp.array2d(dtype=wp.vec2), t: int, w: wp.vec3):
+    # Of the body alone.
+    if material != BODY:
+        return wp.vec2(0.0, 0.0)
     return w[0] * corners_uv[t, 0] + w[1] * corners_uv[t, 1] + w[2] * corners_uv[t, 2]
 
 
@@ -250,10 +253,8 @@ def describe(
         return
     w = weights[k]
     material = int(materials[t])
-    uv = wp.vec2(0.0, 0.0)
-    if material == BODY:
-        uv = _uv(corners_uv, t, w)
-        seen_uv[k] = uv
+    uv = _uv(material, corners_uv, t, w)
+    seen_uv[k] = uv
     parts[k] = wp.uint8(_part(material, uv, labels))
     seen_normals[k] = wp.normalize(_mix(normals, triangles[t], w))
 
@@ -306,9 +307,7 @@ def shade(
         out[k] = shine
         return
     lit = _reach(point + _BIAS * normal, lamps)
-    uv = wp.vec2(0.0, 0.0)
-    if material == BODY:
-        uv = _uv(corners_uv, t, w)
+    uv = _uv(material, corners_uv, t, w)
     part = _part(material, uv, labels)
     albedo = wp.vec3(0.42, 0.13, 0.12)
     open_sky = float(0.0)

@@ -136,6 +136,7 @@ def capture_multiface(config: MultifaceCapture) -> None:
         files = [entity.photo(m.segment, name, m.frame) for m in moments[:4] for name in camera_names(cameras)[:8]]
         pictures = [torch.from_numpy(multiface.read_picture(file)).movedim(-1, 0) / 255 for file in files]
         contact_sheet(config, [resize(picture, (208, 136)) for picture in pictures])
+    print(f"{entity.root}: {len(moments)} frames from {cameras} cameras")
 
 
 def write_moment(moment: Moment) -> None:

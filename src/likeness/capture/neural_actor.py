@@ -138,6 +138,7 @@ def capture_neural_actor(config: NeuralActorCapture) -> None:
     if config.contact_sheet:
         step = max(1, len(moments) // 8)
         contact_sheet(config, [read_image(file) for moment in moments[::step][:8] for file in moment.pictures[:4]])
+    print(f"{config.out}: {len(moments)} frames from {cameras} cameras")
 
 
 def write_moment(moment: Moment) -> None:

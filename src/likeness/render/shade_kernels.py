@@ -97,10 +97,11 @@ def _texel(position: float, size: int, wrap: bool):
 
 
 @wp.func
-def _texel_position(u: float, size: int, wrap: bool):
-    if wrap:
-        return (u - wp.floor(u)) * float(size) - 0.5
-    return wp.clamp(u * float(size) - 0.5, -1.0, float(size))
+def _texels(u: float, size: int, wrap: bool):
+    # The two texels about `u`, and the share of the second.
+    x = wp.where(wrap, (u - wp.floor(u)) * float(size) - 0.5, wp.clamp(u * float(size) - 0.5, -1.0, float(size)))
+    left = wp.floor(x)
+    return _texel(left, size, wrap), _texel(left + 1.0, size, wrap), x - left
 
 
 @wp.kernel
@@ -125,16 +126,8 @@ def sample_texture(
                 c += 1
         else:
             place = uv[b, i, j]
-            x = _texel_position(place[0], width, wrap)
-            y = _texel_position(place[1], height, wrap)
-            fx = wp.floor(x)
-            fy = wp.floor(y)
-            x0 = _texel(fx, width, wrap)
-            x1 = _texel(fx + 1.0, width, wrap)
-            y0 = _texel(fy, height, wrap)
-            y1 = _texel(fy + 1.0, height, wrap)
-            ax = x - fx
-            ay = y - fy
+            x0, x1, ax = _texels(place[0], width, wrap)
+            y0, y1, ay = _texels(place[1], height, wrap)
             c = int(0)
             while c < channels:
                 upper = texture[source, c, y0, x0] * (1.0 - ax) + texture[source, c, y0, x1] * ax
@@ -165,16 +158,8 @@ def sample_texture_backward(
         gy = float(0.0)
         if mask[b, i, j]:
             place = uv[b, i, j]
-            x = _texel_position(place[0], width, wrap)
-            y = _texel_position(place[1], height, wrap)
-            fx = wp.floor(x)
-            fy = wp.floor(y)
-            x0 = _texel(fx, width, wrap)
-            x1 = _texel(fx + 1.0, width, wrap)
-            y0 = _texel(fy, height, wrap)
-            y1 = _texel(fy + 1.0, height, wrap)
-            ax = x - fx
-            ay = y - fy
+            x0, x1, ax = _texels(place[0], width, wrap)
+            y0, y1, ay = _texels(place[1], height, wrap)
             c = int(0)
             while c < channels:
                 g = grad_out[b, i, j, c]

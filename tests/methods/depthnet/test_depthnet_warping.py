@@ -16,6 +16,7 @@ from skimage import data as pictures
 from likeness.cli.main import main
 from likeness.errors import UserError
 from likeness.geometry.face_landmarks import to_68
+from likeness.geometry.mean_face import mean_face
 from likeness.media.synthetic import is_marked_synthetic
 from likeness.media.video import count_frames
 from likeness.methods.depthnet import animate, export, photo, turning
@@ -282,6 +283,16 @@ def profile_landmarks(shift: float) -> np.ndarray:
     points[[28, 30, 33, 62], 1] = (30, 40, 45, 55)
     points[27] = 40 + shift, 35
     return points
+
+
+@pytest.mark.parametrize("rules", ["celeba", "vgg"])
+def test_an_average_face_is_a_target_from_the_front_and_a_source_from_the_side(rules):
+    for degrees, expected in ((0, "target"), (50, "source")):
+        turned = mean_face().numpy() @ turning.rotation("y", np.radians(degrees)).T
+        points = 1.5 * turned[:, :2] + 200
+        crop, landmarks = selection.crop_face(np.zeros((400, 400, 3), np.uint8), points, rules)
+        assert crop.shape == (80, 80, 3)
+        assert selection.role(landmarks, rules) == expected
 
 
 def test_row_29_selection_zoom_and_masks():

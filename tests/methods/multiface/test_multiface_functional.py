@@ -152,3 +152,51 @@ def test_L2_adam_walks_along_memory_as_torch_does_along_indices(order):
     moved.step()
     optimisers[1].step()
     torch.testing.assert_close(ours, plain)
+
+
+def in_both(function, *arguments):
+    """Values and gradients of `function` in float32, by the kernels, and in float64, by torch's own functions."""
+    found = []
+    for kind in (torch.float32, torch.float64):
+        leaves = [x.detach().to(kind).requires_grad_(x.requires_grad) for x in arguments]
+        out = function(*leaves)
+        weight = torch.linspace(-1, 1, out.numel(), dtype=kind).view(out.shape)
+        wanted = [leaf for leaf in leaves if leaf.requires_grad]
+        found.append([out, *torch.autograd.grad(out, wanted, weight)])
+    for ours, plain in zip(*found):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours.double(), plain, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("width", [5, 21, 64])
+def test_L1_kernels_equal_torch(width, order):
+    pictures = [torch.randn(2, 3, 4, width).contiguous(memory_format=order) for _ in range(2)]
+    predicted, weight = (picture.requires_grad_() for picture in pictures)
+    truth = torch.randn(2, 3, 4, width)
+    in_both(weighted_square_error, predicted, truth, weight)
+    in_both(masked_square_error, predicted, truth, weight.detach())
+    in_both(weighted_square_error, predicted, truth, torch.rand(2, 1, 4, width, requires_grad=True))
+    for rows in (1, 2):
+        in_both(scaled, predicted, *(torch.randn(rows, 3, 1, 1, requires_grad=True) for _ in range(2)))
+
+
+@pytest.mark.parametrize("hidden", [16, 48, 20])
+@pytest.mark.parametrize("texels", [True, False])
+def test_N1_kernels_of_a_column_equal_torch(hidden, texels):
+    def parameter(*shape):
+        return torch.randn(*shape, requires_grad=True)
+
+    def both(x, first, last, shift, bias, *rest):
+        one, other = rest if texels else (None, None)
+        layers = [
+            Layer(first, shift, one, stride=2, transposed=True, slope=0.2),
+            Layer(last, bias, other, stride=2, transposed=True),
+        ]
+        return column(x.contiguous(memory_format=torch.channels_last), layers)
+
+    arguments = [parameter(2, 5, 3, 7), parameter(5, hidden, 4, 4), parameter(hidden, 3, 4, 4)]
+    arguments += [parameter(hidden), parameter(3)]
+    if texels:
+        arguments += [parameter(1, hidden, 6, 14), parameter(1, 3, 12, 28)]
+    in_both(both, *(x.detach().mul_(0.3).requires_grad_() for x in arguments))

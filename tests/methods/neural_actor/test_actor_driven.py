@@ -77,7 +77,7 @@ def test_NA20_poses_without_textures_and_two_sources_of_them_are_named(runs, tmp
         command(line)
     with pytest.raises(UserError, match="give one of them"):
         command([*line, "--texture-run", str(texture), "--textures", str(data / "tex")])
-    with pytest.raises(UserError, match="expected stage 'texture'"):
+    with pytest.raises(UserError, match="expected one of neural_actor texture"):
         command([*line, "--texture-run", str(run)])
     with pytest.raises(UserError, match="brings neither cameras nor poses"):
         command(["animate", "neural_actor", "--out", str(tmp_path)])

@@ -108,7 +108,9 @@ def export_multi(config: MultiConfig) -> None:
     skipped = [path for path in pictures if not (config.tgt_kpts_dir / f"{path.stem}.txt").is_file()]
     for path in track([path for path in pictures if path not in skipped], "exporting", transient=True):
         _write_pair(config, source, _portrait(path, config.tgt_kpts_dir / f"{path.stem}.txt", config))
-    print(f"{config.output_dir}: {len(pictures) - len(skipped)} faces")
+    faces = len(pictures) - len(skipped)
+    found = f"{faces} face{'s' * (faces != 1)}"
+    print(f"{config.output_dir}: {found}; next: `likeness warp {config.output_dir} --results DIR`")
     for path in skipped:
         print(f"skipped {path}: {config.tgt_kpts_dir / (path.stem + '.txt')} is absent")
 
@@ -145,7 +147,9 @@ def export_animation(config: AnimationConfig) -> None:
             _plot(config.output_dir / "plot_source" / f"{number:06d}.png", resized, source.points[:, :2])
             canvas = cv2.resize(target.picture, (width, height), interpolation=cv2.INTER_LINEAR)
             _plot(config.output_dir / "plot_target" / f"{number:06d}.png", canvas, aims[number])
-    print(f"{config.output_dir}: {len(angles)} frames")
+    picture = config.output_dir / "source" / "src.png"
+    line = f"likeness warp {config.output_dir} --results DIR --use-dir affine --img-override {picture}"
+    print(f"{config.output_dir}: {len(angles)} frames; next: `{line}`")
 
 
 def _portrait(picture: Path, landmarks: Path, config: ExportConfig) -> _Portrait:

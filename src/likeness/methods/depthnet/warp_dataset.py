@@ -72,7 +72,7 @@ def warp_dataset(config: WarpConfig) -> None:
         if config.coverage is not None:
             write_image(config.coverage / f"{name}.png", painted.coverage.astype(np.uint8) * 255, synthetic=True)
         done += 1
-    print(f"{config.results}: {done} faces")
+    print(f"{config.results}: {done} face{'s' * (done != 1)}")
     for line in skipped:
         print(line)
 

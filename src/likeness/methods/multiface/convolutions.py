@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from likeness.methods.multiface.functional import cast
-from likeness.methods.multiface.passes import PIECE, channel_sums, rectified_gradient, shift_and_rectify_
+from likeness.methods.multiface.passes import channel_sums, interleaved, rectified_gradient, shift_and_rectify_
 
 FEW_CHANNELS = 8
 """Transposed convolutions to fewer channels are done as plain ones on a CPU, whose kernels are made for 16."""
@@ -52,20 +52,11 @@ def _by_phases(x: Tensor, kernel: Tensor, bias: Tensor | None, texel_bias: Tenso
     Output rows 2w - 1 and 2w both come from input rows w - 1 and w, so that one window makes a 2x2 block of pixels;
     the outermost ring of blocks reaches one pixel over the edge and is cut.
     """
-    (count, inputs, height, width), outputs = x.shape, kernel.shape[1]
+    inputs, outputs = kernel.shape[:2]
     phases = kernel.reshape(inputs, outputs, 2, 2, 2, 2).flip(2, 4).permute(3, 5, 1, 0, 2, 4)
     phases = phases.reshape(4 * outputs, inputs, 2, 2).contiguous(memory_format=torch.channels_last)
-    blocks = F.conv2d(x, phases, None if bias is None else bias.repeat(4), padding=1).permute(0, 2, 3, 1)
-    out = x.new_empty(count, 2 * height, 2 * width, outputs)
-    texels = x.new_zeros(1, 1, 1, 1) if texel_bias is None else texel_bias.permute(0, 2, 3, 1)
-    step = max(PIECE // (4 * width * outputs), 1)
-    for begin in range(0, height + 1, step):
-        rows = _interleaved(blocks[:, begin : begin + step], outputs)[:, :, 1:-1]
-        top, end = max(2 * begin - 1, 0), min(2 * (begin + step) - 1, 2 * height)
-        skipped = top - (2 * begin - 1)
-        added = texels if texels.shape[1] == 1 else texels[:, top:end]
-        torch.add(rows[:, skipped : skipped + end - top], added, out=out[:, top:end])
-    return out.permute(0, 3, 1, 2)
+    blocks = F.conv2d(x, phases, None if bias is None else bias.repeat(4), padding=1)
+    return interleaved(blocks.permute(0, 2, 3, 1), texel_bias)
 
 
 _DOUBLING = (((0.75, 0.25, 0), (0.25, 0.75, 0.75), (0, 0, 0.25)), ((0.25, 0, 0), (0.75, 0.75, 0.25), (0, 0.25, 0.75)))

@@ -77,7 +77,7 @@ class TextureConfig(EngineConfig):
 PRESETS: Mapping[str, TextureConfig] = {
     "paper": TextureConfig(epochs=80, batch_size=4, precision="bf16", visuals_every=1),
     "tiny": TextureConfig(
-        epochs=6,
+        epochs=4,
         clip_first=3,
         clip_largest=3,
         lr_generator=2e-3,
