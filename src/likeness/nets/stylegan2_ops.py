@@ -10,8 +10,11 @@ import math
 
 import torch
 import torch.nn.functional as F
+import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, launch
+from likeness.nets import resample_kernels as kernels
 from likeness.nets.convolution import conv3x3
 from likeness.nets.other_convolutions import doubled, halved, pointwise
 
@@ -32,12 +35,12 @@ def upsample2(x: Tensor) -> Tensor:
 
     The result of a channel does not depend on how many there are.
     """
-    return _Upsample2.apply(x)
+    return _Upsample2.apply(x, 1.0, False)
 
 
 def downsample2(x: Tensor) -> Tensor:
     """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
-    return _Downsample2.apply(x)
+    return _Downsample2.apply(x, 1.0)
 
 
 def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
@@ -49,24 +52,35 @@ def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
 # linear and constant, and each one's adjoint is one of them.
 class _Upsample2(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x, gain, features):
         ctx.set_materialize_grads(False)
-        return _doubled(_doubled(x, 2), 3)
+        ctx.gain = gain
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        # Pictures and maps of planes go the other way, however many there are: see `upsample2`.
+        if features and last and x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] % 16 == 0:
+            return _doubled_channels_last(x, gain)
+        y = _doubled(_doubled(x, 2), 3)
+        return y if gain == 1.0 else y * gain
 
     @staticmethod
     def backward(ctx, gradient):
-        return None if gradient is None else 4 * downsample2(gradient)
+        if gradient is None:
+            return None, None, None
+        return _Downsample2.apply(gradient, 4 * ctx.gain), None, None
 
 
 class _Downsample2(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx, x, gain):
         ctx.set_materialize_grads(False)
-        return _filtered(x, padding=1, stride=2, gain=1.0)
+        ctx.gain = gain
+        return _filtered(x, padding=1, stride=2, gain=gain)
 
     @staticmethod
     def backward(ctx, gradient):
-        return None if gradient is None else upsample2(gradient) / 4
+        if gradient is None:
+            return None, None
+        return _Upsample2.apply(gradient, ctx.gain / 4, True), None
 
 
 class _Filter4(torch.autograd.Function):
@@ -87,6 +101,15 @@ def _filtered(x: Tensor, *, padding: int, stride: int, gain: float) -> Tensor:
     channels = x.shape[1]
     weight = (resample_filter() * gain).to(x).expand(channels, 1, 4, 4)
     return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
+
+
+def _doubled_channels_last(x: Tensor, gain: float) -> Tensor:
+    n, channels, rows, columns = x.shape
+    shape = n, channels, 2 * rows, 2 * columns
+    result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    arrays = [as_array(t.permute(0, 2, 3, 1).reshape(-1), wp.float32) for t in (x, result)]
+    launch(kernels.doubled, 2 * n * rows, [*arrays, rows, columns, channels, gain], x.device)
+    return result
 
 
 def _doubled(x: Tensor, dim: int) -> Tensor:
