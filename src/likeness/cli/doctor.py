@@ -46,7 +46,7 @@ def doctor() -> None:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     console.print(
-        f"{os.cpu_count()} processors ({torch.get_num_threads()} threads for torch), {memory:.1f} GiB memory, "
+        f"{os.cpu_count()} processors (torch computes on {torch.get_num_threads()}), {memory:.1f} GiB memory, "
         f"{free:.1f} GiB free here"
     )
     for line in devices():

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch.distributed as dist
+
 from likeness.cli.arguments import parse, take_option
 from likeness.engine.config import EngineConfig, read_config, read_header
 from likeness.engine.method import Method
@@ -46,7 +48,8 @@ def train_command(method: Method, arguments: Sequence[str]) -> None:
         return
     argv = ["likeness", "train", method.name, *arguments]
     run = train(entry.load(), config, method=method.name, stage=stage_name, argv=argv)
-    print(f"finished: {run.folder}")
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        print(f"finished: {run.folder}")
 
 
 def _stage(method: Method, stage: str | None, preset: str | None) -> str:

@@ -30,6 +30,8 @@ def launch(config: EngineConfig) -> "Fabric":
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="lightning_fabric")
+    # `nets.distributed` differentiates this one twice.
+    warnings.filterwarnings("ignore", message="torch.distributed.nn.functional.all_reduce is deprecated")
     under_torchrun = "LOCAL_WORLD_SIZE" in os.environ
     devices = int(os.environ["LOCAL_WORLD_SIZE"]) if under_torchrun else config.devices
     on_gpu = config.accelerator == "cuda" or (config.accelerator == "auto" and torch.cuda.is_available())

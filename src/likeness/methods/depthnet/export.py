@@ -109,8 +109,8 @@ def export_multi(config: MultiConfig) -> None:
     for path in track([path for path in pictures if path not in skipped], "exporting", transient=True):
         _write_pair(config, source, _portrait(path, config.tgt_kpts_dir / f"{path.stem}.txt", config))
     faces = len(pictures) - len(skipped)
-    found = f"{faces} face{'s' * (faces != 1)}"
-    print(f"{config.output_dir}: {found}; next: `likeness warp {config.output_dir} --results DIR`")
+    written = f"{faces} face{'s' * (faces != 1)}"
+    print(f"{config.output_dir}: {written}; next: `likeness warp {config.output_dir} --results DIR`")
     for path in skipped:
         print(f"skipped {path}: {config.tgt_kpts_dir / (path.stem + '.txt')} is absent")
 

@@ -12,10 +12,10 @@ Rules = Literal["celeba", "vgg"]
 Role = Literal["source", "target"]
 
 CROP: Mapping[str, tuple[float, float]] = {"celeba": (1.2, 0.19), "vgg": (1.12, 0.0)}
-"""Side of the square crop, and how far its centre lies above that of the box around the 68 landmarks, in that box's
-larger side. The published crops come from a Haar detector, which OpenCV no longer has: CelebA's are the medians of
-OpenCV 4's squares on 80 faces (side 1.20, height 0.15 to 0.23), of which its frontal rule takes as many as of the
-squares themselves; VGG's let a frontal chin end where its rule wants it."""
+"""Side of the square crop, and how far its centre lies above that of the box around the 68 landmarks, both in that
+box's larger side. The published crops come from a Haar detector, which OpenCV no longer has: CelebA's are medians of
+OpenCV 4's squares on 80 faces (sides 1.12 to 1.30, heights 0.15 to 0.23), and its frontal rule takes as many faces
+cropped so as in the squares themselves; VGG's let a frontal chin end where its rule wants it."""
 
 ZOOMED = 60
 """Side to which a warped face is zoomed out."""
