@@ -21,9 +21,9 @@ from likeness.methods.bilayer.method import BaseStage
 from likeness.methods.bilayer.model import Pairs, forward_base
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, adaptive, build_network, spectral_norm
 from likeness.methods.bilayer.networks.adaptive import Predicted
+from likeness.methods.bilayer.networks.convolution import Convolution
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, compose
 from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.convolution import Convolution
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 
 

@@ -6,14 +6,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks import winograd
-from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.convolution import (
-    FixedConv,
     Convolution,
+    FixedConv,
     add_upsampled,
     convolve_differences,
     difference_kernels,
 )
+from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm, fold_spectral_norm
 from likeness.nets.memory import keep_freed_memory
 

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
 from likeness.methods.bilayer.networks.blocks import ResBlock
+from likeness.methods.bilayer.networks.convolution import Convolution, FixedConv, add_upsampled
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
-from likeness.methods.bilayer.networks.convolution import FixedConv, Convolution, add_upsampled
 
 SLOPE = 0.2
 

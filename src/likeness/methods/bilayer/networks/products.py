@@ -123,7 +123,7 @@ class _Upsampled(torch.autograd.Function):
 
 
 def surroundings(x: Tensor, pooled: bool, spare: int = 0) -> Tensor:
-    """The 3x3 pixels around each, of pictures (N, C, H, W) -> (N H W + spare, 9 C), zeros outside; the spare rows are free.
+    """The 3x3 pixels around each, of pictures (N, C, H, W) -> (N H W + spare, 9 C); zeros outside, spare rows free.
 
     `pooled`: around every second pixel of the pictures averaged 2x2 at every place, N H W / 4 rows.
     """
