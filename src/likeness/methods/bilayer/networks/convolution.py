@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likeness.methods.bilayer.networks import products, winograd
+from likeness.methods.bilayer.networks import products
 from likeness.methods.bilayer.networks.spectral_norm import DividesItself, divided, measured
 from likeness.nets.convolution import conv3x3, pays
 
@@ -142,20 +142,16 @@ SPARING = 256
 
 
 class FixedConv(nn.Module):
-    """A convolution of given weight (out, in, k, k) and bias, for inference: what can be done to its kernel is done.
+    """A convolution of given weight (out, in, 3, 3) and bias, for inference: what can be done to its kernel is done.
 
     Args:
         weight, bias: as of the convolution without resampling.
         resize: the resampling beside it.
-        large: its pictures may be large enough for `winograd`, whose kernels take four times the memory.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none", large: bool = True):
+    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none"):
         super().__init__()
         self.resize = resize
-        suited = weight.shape[-1] == 3 and weight.shape[0] >= winograd.WORTH[0] and weight.shape[1] >= winograd.WORTH[1]
-        self.points: Tensor | None
-        self.register_buffer("points", winograd.points_of(weight) if resize == "none" and suited and large else None)
         self.differences = weight.shape[1] >= SPARING and resize == "nearest"
         for name, part in zip(DIFFERENCES, difference_kernels(weight) if self.differences else (), strict=False):
             self.register_buffer(name, part)
@@ -166,21 +162,19 @@ class FixedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        if self.points is not None and winograd.suits(x):
-            return winograd.convolve(x, self.points, bias)
-        if self.differences and winograd.serves(x):
+        if self.differences and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.jit.is_tracing():
             return convolve_differences(x, [self.get_buffer(name) for name in DIFFERENCES], bias)
         if self.resize == "nearest":
             return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
         if self.resize == "avgpool":
             return convolve_pooled(x, weight, bias)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return conv3x3(x, weight, bias)
 
 
-def fix_kernels(network: nn.Module, large: bool = True) -> None:
+def fix_kernels(network: nn.Module) -> None:
     """Replace, in place, all 3x3 convolutions by `FixedConv`; spectral norms are folded already."""
     for module in list(network.modules()):
         for name, layer in module.named_children():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer.bias is not None:
                 resize = layer.resize if isinstance(layer, Convolution) else "none"
-                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), resize, large))
+                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), resize))
