@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likeness.methods.bilayer.networks import convolution
 from likeness.methods.bilayer.networks.adaptive import Predicted, make_norm
 from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
 
@@ -60,7 +60,7 @@ class Generator(nn.Module):
     def forward(self, x: Tensor, predicted: Sequence[Predicted]) -> list[Tensor]:
         """Inputs (N, C, size, size) and the parameter groups in order of use -> what each head makes."""
         groups = iter(predicted)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = convolution.laid_out(x)
         for block in self.blocks[:-1]:
             x, _ = block(x, groups)
         x = F.leaky_relu(self.blocks[-1](x, groups), 0.2, inplace=True)

@@ -123,10 +123,9 @@ class _Upsampled(torch.autograd.Function):
 
 
 def surroundings(x: Tensor, pooled: bool, spare: int = 0) -> Tensor:
-    """The 3x3 pixels around each, of pictures (N, C, H, W) -> (N H W + spare, 9 C), zeros outside.
+    """The 3x3 pixels around each, of pictures (N, C, H, W) -> (N H W + spare, 9 C); zeros outside, spare rows free.
 
-    The spare rows are left free. `pooled`: around every second pixel of the pictures averaged 2x2 at every place, N H W
-    / 4 rows.
+    `pooled`: around every second pixel of the pictures averaged 2x2 at every place, N H W / 4 rows.
     """
     count, channels, height, width = x.shape
     around = x.new_empty(count * height * width // (4 if pooled else 1) + spare, 9 * channels)

@@ -33,7 +33,7 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, u: Tensor, v: Tensor, sigma: Tensor) -> Tensor:
         reciprocal = sigma.reciprocal()
-        normalised = weight * reciprocal
+        normalised = weight / sigma
         ctx.save_for_backward(normalised, u, v, reciprocal)
         return normalised
 
