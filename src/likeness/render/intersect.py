@@ -121,7 +121,7 @@ class MeshTree:
         if self._meshes:
             with in_torch_order(points.device):
                 meshes = [wp.Mesh(mesh.points, mesh.indices, support_winding_number=True) for mesh in self._meshes]
-                ids = wp.array([mesh.id for mesh in meshes], dtype=wp.uint64, device=self._ids.device)
+                ids: wp.array = wp.array([mesh.id for mesh in meshes], dtype=wp.uint64, device=self._ids.device)
             arguments = [ids, as_array(points, wp.vec3), as_array(within, wp.int32)]
             launch(intersect_kernels.find_inside, tuple(points.shape[:2]), arguments, points.device)
         return within > 0
