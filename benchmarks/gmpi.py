@@ -37,7 +37,7 @@ def main() -> list[Row]:
     with torch.no_grad():
         mpi = generator(z, depths)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        memory = f"process {peak / 2**20:.2f}, of which network and pass {(peak - before) / 2**20:.2f}"
+        memory = f"network and pass took {(peak - before) / 2**20:.2f}"
         # A trained sample is empty in front of its surface and opaque from there on; here it is a bowl.
         x = torch.linspace(-1, 1, SIDE)
         surface = (x.square() + x[:, None].square()).clamp(max=1) * (PLANES - 2)  # (R, R) index of a plane

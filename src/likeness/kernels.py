@@ -8,6 +8,7 @@ file should call `wp.set_module_options(KERNEL_OPTIONS)`.
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import warp as wp
@@ -36,7 +37,7 @@ def _start() -> None:
 
 
 _start()
-_Argument = type(wp.from_torch(torch.zeros(1), return_ctype=True))
+_Argument: Any = type(wp.from_torch(torch.zeros(1), return_ctype=True))
 
 
 def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, device: torch.device) -> None:
