@@ -63,7 +63,7 @@ def as_array(tensor: Tensor, dtype: type):
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
 
 
-def floats(tensor: Tensor):  # type: ignore[no-untyped-def]
+def floats(tensor: Tensor):
     """All numbers of a dense float32 `tensor` as one flat argument, in the order in which they lie in memory."""
     array = _Argument(tensor.data_ptr(), 0, 1, (tensor.numel(),), (4,))
     array._ref = tensor  # kept for as long as the argument is
