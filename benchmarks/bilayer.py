@@ -19,12 +19,21 @@ from likeness.methods.bilayer.config import BilayerConfig
 from likeness.methods.bilayer.losses import VggFeatures
 from likeness.methods.bilayer.method import BaseStage
 from likeness.methods.bilayer.model import Pairs, forward_base
-from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, adaptive, build_network, spectral_norm
+from likeness.methods.bilayer.networks import (
+    BASE,
+    ENHANCER,
+    NetworkOptions,
+    adaptive,
+    build_network,
+    convolution,
+    spectral_norm,
+)
 from likeness.methods.bilayer.networks.adaptive import Predicted
+from likeness.methods.bilayer.networks.convolution import Convolution
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, compose
 from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.resized import ResizedConv
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
+from likeness.nets.memory import keep_freed_memory
 
 
 def _pairs(size: int, count: int) -> Pairs:
@@ -40,6 +49,7 @@ def _pairs(size: int, count: int) -> Pairs:
 def main() -> list[Row]:
     """Measure; baselines are the same networks run as they are trained, by plain layers, in the same run."""
     torch.manual_seed(0)
+    keep_freed_memory()  # as the engine does
     step, grown = _training_step()  # before anything else makes the process larger
     options = NetworkOptions()
     networks = {name: build_network(name, options).eval() for name in (*BASE, ENHANCER)}
@@ -83,10 +93,12 @@ def main() -> list[Row]:
 def _plain_layers() -> Iterator[None]:
     """Resampling apart from its convolution, projections layer by layer, norms apart from their scales."""
 
-    def resized(self: ResizedConv, x: torch.Tensor) -> torch.Tensor:
+    def resized(self: Convolution, x: torch.Tensor) -> torch.Tensor:
         if self.resize == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        x = F.conv2d(x, self.weight, self.bias, padding=1)
+        norms = [hook for hook in self._forward_pre_hooks.values() if isinstance(hook, SpectralNorm)]
+        weight = SpectralNorm.compute_weight(norms[0], self, self.training) if norms else self.weight
+        x = F.conv2d(x, weight, self.bias, padding=1)
         return F.avg_pool2d(x, 2) if self.resize == "avgpool" else x
 
     def project(self: Projector, embeddings: Sequence[torch.Tensor]) -> list[Predicted]:
@@ -101,9 +113,10 @@ def _plain_layers() -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         for place, name, plain in (
-            (ResizedConv, "forward", resized),
+            (Convolution, "forward", resized),
             (Projector, "forward", project),
             (adaptive, "standing", lambda norm: None),
+            (convolution, "laid_out", lambda x: x),
             (spectral_norm._Hook, "compute_weight", SpectralNorm.compute_weight),
         ):
             stack.enter_context(unittest.mock.patch.object(place, name, plain))

@@ -15,6 +15,7 @@ from likeness.methods.gmpi.data import PortraitBatch
 from likeness.methods.gmpi.method import GMPIStage
 from likeness.methods.gmpi.networks import MPI, MPIGenerator
 from likeness.methods.gmpi.scene import FFHQ, pose_vector
+from likeness.nets.memory import keep_freed_memory
 from likeness.nets.stylegan2_discriminator import Discriminator, EqualisedConv
 from likeness.render.multiplane import render
 
@@ -24,6 +25,7 @@ PLANES, SIDE = 32, 256
 def main() -> list[Row]:
     """Measure; the compositor's baseline is one `grid_sample` a plane, the generator's carries 4 P channels."""
     torch.set_num_threads(1)
+    keep_freed_memory()  # as training and sampling do
     torch.manual_seed(0)  # how soon an untrained sample is opaque depends on its weights
     planes = FFHQ.planes(PLANES)
     depths = FFHQ.normalised(planes[:, 0])

@@ -19,7 +19,7 @@ from likeness.formats.multiface import CameraRecord, Entity, Statistics, write_m
 from likeness.methods.multiface.colour import DiagonalColour
 from likeness.methods.multiface.config import MultifaceConfig
 from likeness.methods.multiface.data import MultifaceBatch, Normaliser, Sample, ViewSet
-from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, LinearWN, fold
+from likeness.methods.multiface.layers import SLOPE, Conv2dWN, ConvTranspose2dWN, DownBlock, LinearWN, UpBlock, fold
 from likeness.methods.multiface.model import predict
 from likeness.methods.multiface.networks import Avatar, WarpField
 from likeness.methods.multiface.objective import Objective
@@ -150,6 +150,10 @@ def plainly(avatar: Avatar) -> None:
             module.forward = _plain_linear.__get__(module)  # type: ignore[method-assign]
         if isinstance(module, ConvTranspose2dWN | Conv2dWN):
             module.forward = _plain_convolution.__get__(module)  # type: ignore[method-assign]
+        if isinstance(module, DownBlock):
+            module.forward = _plain_down_block.__get__(module)  # type: ignore[method-assign]
+        if isinstance(module, UpBlock):
+            module.forward = _plain_up_block.__get__(module)  # type: ignore[method-assign]
         if isinstance(module, WarpField):
             module.forward = _plain_field.__get__(module)  # type: ignore[method-assign]
         for name, parameter in module.named_parameters(recurse=False):
@@ -169,6 +173,14 @@ def _plain_convolution(
         out = F.conv2d(x.contiguous(), self.effective(), self.bias, self.stride, 1)
     out = out if texel_bias is None else out + texel_bias
     return F.leaky_relu(out, SLOPE) if rectify else out
+
+
+def _plain_down_block(self: DownBlock, x: Tensor) -> Tensor:
+    return self.conv2(self.conv1(x, rectify=True), rectify=True)
+
+
+def _plain_up_block(self: UpBlock, x: Tensor) -> Tensor:
+    return self.conv2(self.conv1(x, rectify=True), rectify=not self.last)
 
 
 def _plain_field(self: WarpField, z: Tensor) -> Tensor:

@@ -54,6 +54,15 @@ def test_D01_bad_archives_are_refused(tmp_path):
     write_pose(tmp_path / "00000/img00000000.mat", 0)
     with pytest.raises(UserError, match="not a readable picture"):
         p.open_portraits("ffhq", tmp_path / "bad.zip", tmp_path).image(0)
+    with zipfile.ZipFile(tmp_path / "packed.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("00000/img00000000.png", bytes(range(256)) * 64)
+    whole = bytearray((tmp_path / "packed.zip").read_bytes())
+    start = whole.index(b"img00000000.png") + len("img00000000.png")
+    for damage in (b"\xff" * 40, b"\x00" * 40):
+        whole[start : start + 40] = damage
+        (tmp_path / "damaged.zip").write_bytes(whole)
+        with pytest.raises(UserError, match="not a readable picture"):
+            p.open_portraits("ffhq", tmp_path / "damaged.zip", tmp_path).image(0)
     (tmp_path / "00000/img00000000.mat").write_bytes(b"no matlab")
     with pytest.raises(UserError, match="not a readable MATLAB file"):
         p.open_portraits("ffhq", tmp_path / "bad.zip", tmp_path).pose(0)

@@ -72,6 +72,23 @@ def test_sign_tells_inside_from_outside(ball):
     assert (tree.closest(1.2 * directions[None]).distance > 0).all()
 
 
+def test_inside_is_told_where_a_surface_cuts_itself(ball):
+    vertices, triangles = ball()
+    apart = torch.tensor([1.0, 0.0, 0.0])
+    both = torch.cat([vertices, vertices + apart])  # two balls of radius 1, one pressed into the other
+    tree = MeshTree(both[None], torch.cat([triangles, triangles + len(vertices)]))
+    generator = torch.Generator().manual_seed(0)
+    points = 4 * torch.rand(2000, 3, generator=generator) - torch.tensor([1.5, 2.0, 2.0])
+    distance = torch.minimum(points.norm(dim=-1), (points - apart).norm(dim=-1))
+    clear = (distance - 1).abs() > 0.05
+    assert torch.equal(tree.inside(points[None])[0, clear], distance[clear] < 1)
+    # Beside the wall that lies within, the nearest face says otherwise.
+    beside = torch.tensor([[[1.03, 0.0, 0.0], [-0.03, 0.0, 0.0]]])
+    assert tree.inside(beside).all() and not (tree.closest(beside, signed=True).distance < 0).any()
+    assert not tree.inside(torch.tensor([[[torch.nan, 0.0, 0.0]]])).any()
+    assert not MeshTree(torch.zeros(1, 0, 3), torch.zeros(0, 3, dtype=torch.int32)).inside(points[None]).any()
+
+
 def test_rays_equal_embree(ball):
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("embreex")

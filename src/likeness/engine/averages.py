@@ -26,8 +26,7 @@ class Averages:
             self.refreshes[name] += 1
             decay = spec.decay(self.refreshes[name])
             source, average = self.sources[spec.of], self.networks[name]
-            for new, old in zip(source.parameters(), average.parameters()):
-                old.lerp_(new, 1 - decay) if decay > 0 else old.copy_(new)
+            torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), 1 - decay)
             if spec.buffers == "copy":
                 for new_buffer, old_buffer in zip(source.buffers(), average.buffers()):
                     old_buffer.copy_(new_buffer)

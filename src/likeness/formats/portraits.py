@@ -9,6 +9,7 @@ Landmarks: five lines `x<TAB>y` in pixels: left eye, right eye, nose, left and r
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -64,7 +65,7 @@ class Portraits:
         try:
             with Image.open(io.BytesIO(self._bytes(name))) as picture:
                 array = np.asarray(picture.convert("RGB"))
-        except (OSError, ValueError, SyntaxError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, SyntaxError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{name} is not a readable picture ({error}): remove it or list it in {FAIL_LIST}",
                             path=self.images) from error  # fmt: skip
         if resolution is not None and array.shape[:2] != (resolution, resolution):

@@ -19,7 +19,7 @@ def conv3x3(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int 
     Differentiable any often. Where Winograd's way is taken, the result has its channels last in memory, and its
     rounding error is about twice that of torch's channels-last sum (1.1e-6 of a standard deviation, 128 channels).
     """
-    if _pays(x, weight, padding):
+    if pays(x, weight, padding):
         return convolve(x, weight, bias, padding)
     return functional.conv2d(x, weight, bias, padding=padding)
 
@@ -39,7 +39,8 @@ class Conv2d(nn.Conv2d):
         return super()._conv_forward(input, weight, bias)
 
 
-def _pays(x: Tensor, weight: Tensor, padding: int) -> bool:
+def pays(x: Tensor, weight: Tensor, padding: int = 1) -> bool:
+    """Whether `conv3x3` takes Winograd's way."""
     out, into = weight.shape[:2]
     number, _, rows, columns = x.shape
     return (

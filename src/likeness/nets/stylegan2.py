@@ -11,11 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from likeness.nets.activation import lrelu, scaled_lrelu_
 from likeness.nets.stylegan2_ops import (
     SQRT2,
-    bias_lrelu,
-    kernels_last,
-    lrelu_,
+    laid_out,
     modulated_convolve,
     normalise_second_moment,
     resample_filter,
@@ -51,13 +50,18 @@ class EqualisedLinear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_mult)
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
-        self.weight_gain = lr_mult / math.sqrt(inputs)
-        self.lr_mult = lr_mult
+        gain = 1.0 if linear else SQRT2
+        self.weight_gain, self.bias_gain = gain * lr_mult / math.sqrt(inputs), gain * lr_mult
         self.linear = linear
 
-    def forward(self, x: Tensor) -> Tensor:
-        y = nn.functional.linear(x * self.weight_gain, self.weight.to(x.dtype))
-        return bias_lrelu(y, self.bias * self.lr_mult, linear=self.linear)
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
+        """(N, inputs) -> (N, outputs); `unit` (N,) ones stand before the bias, see `Discriminator.forward`."""
+        weight, bias = self.weight.to(x.dtype).T, self.bias.to(x.dtype)
+        if unit is not None:
+            bias = unit[:, None] * bias
+        # The gain goes to the smaller factor: as `alpha` it would be another pass over the weight's gradient.
+        y = torch.addmm(bias, x * self.weight_gain, weight, beta=self.bias_gain)
+        return y if self.linear else lrelu(y)
 
 
 class Mapping(nn.Module):
@@ -105,7 +109,7 @@ class SynthesisLayer(nn.Module):
         self.resolution, self.up, self.clamp = resolution, up, clamp
         self.register_buffer("resample_filter", resample_filter())
         self.affine = EqualisedLinear(w_dim, inputs, bias_init=1.0)
-        self.weight = nn.Parameter(kernels_last(torch.randn(outputs, inputs, 3, 3), transposed=up == 2))
+        self.weight = nn.Parameter(laid_out(torch.randn(outputs, inputs, 3, 3), resolution, up=up))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -114,17 +118,15 @@ class SynthesisLayer(nn.Module):
     def forward(self, x: Tensor, w: Tensor, noise: Noise) -> Tensor:
         """(N, C, H, W), (N, w_dim) -> (N, O, resolution, resolution)."""
         if noise == "none":
-            added = None
+            drawn = None
         elif noise == "const":
-            added = self.noise_const * self.noise_strength
+            drawn = self.noise_const[None, None]
         else:
             assert callable(noise)
-            added = noise((len(x), 1, self.resolution, self.resolution), x.device) * self.noise_strength
-        y = modulated_convolve(
-            x, self.weight, self.affine(w), up=self.up, noise=added,
-            weight_gain=self.weight_gain, gain=SQRT2,
-        )  # fmt: skip
-        return lrelu_(y.add_((self.bias * SQRT2).to(y.dtype)[:, None, None]), self.clamp)
+            drawn = noise((len(x), 1, self.resolution, self.resolution), x.device)
+        y, scale = modulated_convolve(x, self.weight, self.affine(w), up=self.up, weight_gain=self.weight_gain)
+        strength = None if drawn is None else self.noise_strength
+        return scaled_lrelu_(y, scale, self.bias, noise=drawn, strength=strength, gain=SQRT2, bound=self.clamp)
 
 
 class ToImage(nn.Module):

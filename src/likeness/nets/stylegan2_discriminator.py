@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from likeness.nets.activation import scaled_lrelu_
 from likeness.nets.stylegan2 import CONV_CLAMP, EqualisedLinear, channels_at
 from likeness.nets.stylegan2_ops import (
     SQRT2,
     convolve,
-    kernels_last,
-    lrelu_,
+    laid_out,
     minibatch_deviation,
     normalise_second_moment,
     resample_filter,
@@ -28,29 +28,39 @@ class EqualisedConv(nn.Module):
     resample_filter: Tensor
 
     def __init__(
-        self, inputs: int, outputs: int, size: int, *, down: int = 1, bias: bool = True, clamp: float | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        resolution: int,
+        down: int = 1,
+        bias: bool = True,
+        clamp: float | None = None,
     ):
         super().__init__()
         self.down, self.clamp = down, clamp
         self.register_buffer("resample_filter", resample_filter())
-        self.weight = nn.Parameter(kernels_last(torch.randn(outputs, inputs, size, size)))
+        self.weight = nn.Parameter(laid_out(torch.randn(outputs, inputs, size, size), resolution, down=down))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.weight_gain = 1 / math.sqrt(inputs * size * size)
 
-    def forward(self, x: Tensor, gain: float = 1.0) -> Tensor:
+    def forward(self, x: Tensor, gain: float = 1.0, unit: Tensor | None = None) -> Tensor:
         """(N, C, H, W) -> (N, O, H / down, W / down). Without a bias there is no activation either (the skip)."""
-        # The gains go to the smaller factor, not to the result: the activation is positively homogeneous.
-        factor = self.weight_gain * (gain if self.bias is None else gain * SQRT2)
         weight: Tensor = self.weight
-        if x.numel() < weight.numel():
+        factor = self.weight_gain * (gain if self.bias is None else 1.0)
+        # What follows scales for nothing; where nothing does, or a half type would overflow, the smaller side is.
+        early = self.bias is None or x.dtype != torch.float32
+        if early and x.numel() < weight.numel():
             x = x * factor
-        else:
+        elif early:
             weight = weight * factor
+        y = convolve(x, weight.to(x.dtype), down=self.down)
         if self.bias is None:
-            return convolve(x, weight.to(x.dtype), down=self.down)
-        bias = (self.bias * (gain * SQRT2)).to(x.dtype)
-        y = convolve(x, weight.to(x.dtype), bias=bias, down=self.down)
-        return lrelu_(y, None if self.clamp is None else self.clamp * gain)
+            return y
+        bound = None if self.clamp is None else self.clamp * gain
+        scale = 1.0 if early else factor
+        return scaled_lrelu_(y, scale, self.bias, gain=gain * SQRT2, bound=bound, unit=unit)
 
 
 class ResidualBlock(nn.Module):
@@ -58,18 +68,18 @@ class ResidualBlock(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, inputs: int, outputs: int, *, first: bool, clamp: float | None):
+    def __init__(self, inputs: int, outputs: int, resolution: int, *, first: bool, clamp: float | None):
         super().__init__()
         self.register_buffer("resample_filter", resample_filter())
         if first:
-            self.fromrgb = EqualisedConv(3, inputs, 1, clamp=clamp)
-        self.conv0 = EqualisedConv(inputs, inputs, 3, clamp=clamp)
-        self.conv1 = EqualisedConv(inputs, outputs, 3, down=2, clamp=clamp)
-        self.skip = EqualisedConv(inputs, outputs, 1, down=2, bias=False)
+            self.fromrgb = EqualisedConv(3, inputs, 1, resolution=resolution, clamp=clamp)
+        self.conv0 = EqualisedConv(inputs, inputs, 3, resolution=resolution, clamp=clamp)
+        self.conv1 = EqualisedConv(inputs, outputs, 3, resolution=resolution, down=2, clamp=clamp)
+        self.skip = EqualisedConv(inputs, outputs, 1, resolution=resolution, down=2, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
         half = math.sqrt(0.5)
-        return self.skip(x, gain=half).add_(self.conv1(self.conv0(x), gain=half))
+        return self.skip(x, gain=half).add_(self.conv1(self.conv0(x, unit=unit), gain=half, unit=unit))
 
 
 class Epilogue(nn.Module):
@@ -78,14 +88,16 @@ class Epilogue(nn.Module):
     def __init__(self, channels: int, outputs: int, *, group: int, clamp: float | None):
         super().__init__()
         self.group = group
-        self.conv = EqualisedConv(channels + 1, channels, 3, clamp=clamp)
+        self.conv = EqualisedConv(channels + 1, channels, 3, resolution=4, clamp=clamp)
         self.fc = EqualisedLinear(channels * 16, channels, linear=False)
         self.out = EqualisedLinear(channels, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, unit: Tensor | None = None) -> Tensor:
         extra = minibatch_deviation(x, self.group) if self.group else torch.zeros_like(x[:, :1])
-        y = self.conv(torch.cat([x, extra], dim=1))
-        return self.out(self.fc(y.flatten(1)))
+        if unit is not None:
+            extra = extra * unit[:, None, None, None]
+        y = self.conv(torch.cat([x, extra], dim=1), unit=unit)
+        return self.out(self.fc(y.flatten(1), unit), unit)
 
 
 class Discriminator(nn.Module):
@@ -116,22 +128,37 @@ class Discriminator(nn.Module):
         for r in self.resolutions:
             inputs = channels_at(r, channel_base, channel_max)
             outputs = channels_at(r // 2, channel_base, channel_max)
-            self.add_module(f"b{r}", ResidualBlock(inputs, outputs, first=r == resolution, clamp=clamp))
+            self.add_module(f"b{r}", ResidualBlock(inputs, outputs, r, first=r == resolution, clamp=clamp))
         if condition_dim:
             self.mapping = nn.Linear(condition_dim, embedding_dim)
         last = channels_at(4, channel_base, channel_max)
         self.b4 = Epilogue(last, embedding_dim if condition_dim else 1, group=group, clamp=clamp)
 
-    def forward(self, image: Tensor, condition: Tensor | None = None, half: torch.dtype | None = None) -> Tensor:
-        """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1)."""
+    @property
+    def separate(self) -> bool:
+        """Whether a sample's logit depends on that sample alone."""
+        return self.b4.group <= 1
+
+    def forward(
+        self,
+        image: Tensor,
+        condition: Tensor | None = None,
+        half: torch.dtype | None = None,
+        unit: Tensor | None = None,
+    ) -> Tensor:
+        """(N, 3, R, R) in [-1, 1] and (N, condition_dim) -> logits (N, 1).
+
+        `unit` (N,) are ones which stand before every constant of the network (biases, clamps, the deviation of a group
+        of one): the logit is positively homogeneous in picture and unit, where samples are `separate`.
+        """
         x = image.contiguous(memory_format=torch.channels_last)
         for level, r in enumerate(self.resolutions):
             block: Any = self.get_submodule(f"b{r}")
             x = x.to(half if half is not None and level < self.half_blocks else torch.float32)
             if level == 0:
-                x = block.fromrgb(x)
-            x = block(x)
-        scores = self.b4(x.float())
+                x = block.fromrgb(x, unit=unit)
+            x = block(x, unit)
+        scores = self.b4(x.float(), unit)
         if not self.condition_dim:
             return scores
         if condition is None:

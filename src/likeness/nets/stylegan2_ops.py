@@ -2,19 +2,25 @@
 
 Source: Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020, section 2 and appendix B.
 Everything here is a plain differentiable function (twice, as R1 and the path length need it). Pictures and features are
-(N, C, H, W); the convolutions are fastest where channels come last in memory (`channels_last`), which `kernels_last`
-gives their weights and which then spreads from layer to layer.
+(N, C, H, W); everything is fastest where their channels come last in memory (`channels_last`), which the first layer of
+a network sees to and which then spreads from layer to layer.
 """
 
 import math
 
 import torch
 import torch.nn.functional as F
+import warp as wp
 from torch import Tensor
 
+from likeness.kernels import as_array, launch
+from likeness.nets import resample_kernels as kernels
+from likeness.nets.convolution import conv3x3
+from likeness.nets.other_convolutions import doubled, halved, pointwise
+
 SQRT2 = math.sqrt(2.0)
-LEAK = 0.2
-"""Slope of the activation for negative numbers."""
+DIRECT = 16
+"""Side of a picture up to which a batch of usual size has too few tiles for Winograd's way."""
 
 
 def resample_filter() -> Tensor:
@@ -29,12 +35,12 @@ def upsample2(x: Tensor) -> Tensor:
 
     The result of a channel does not depend on how many there are.
     """
-    return _Upsample2.apply(x)
+    return _Upsample2.apply(x, 1.0, False)
 
 
 def downsample2(x: Tensor) -> Tensor:
     """Half the size by the filter and a stride of 2: (N, C, H, W) -> (N, C, H/2, W/2)."""
-    return _Downsample2.apply(x)
+    return _Downsample2.apply(x, 1.0)
 
 
 def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
@@ -46,32 +52,48 @@ def filter4(x: Tensor, *, padding: int, gain: float = 1.0) -> Tensor:
 # linear and constant, and each one's adjoint is one of them.
 class _Upsample2(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
-        return _doubled(_doubled(x, 2), 3)
+    def forward(ctx, x, gain, features):
+        ctx.set_materialize_grads(False)
+        ctx.gain = gain
+        last = x.is_contiguous(memory_format=torch.channels_last)
+        # Pictures and maps of planes go the other way, however many there are: see `upsample2`.
+        if features and last and x.device.type == "cpu" and x.dtype == torch.float32 and x.shape[1] % 16 == 0:
+            return _doubled_channels_last(x, gain)
+        y = _doubled(_doubled(x, 2), 3)
+        return y if gain == 1.0 else y * gain
 
     @staticmethod
     def backward(ctx, gradient):
-        return 4 * downsample2(gradient)
+        if gradient is None:
+            return None, None, None
+        return _Downsample2.apply(gradient, 4 * ctx.gain), None, None
 
 
 class _Downsample2(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x):
-        return _filtered(x, padding=1, stride=2, gain=1.0)
+    def forward(ctx, x, gain):
+        ctx.set_materialize_grads(False)
+        ctx.gain = gain
+        return _filtered(x, padding=1, stride=2, gain=gain)
 
     @staticmethod
     def backward(ctx, gradient):
-        return upsample2(gradient) / 4
+        if gradient is None:
+            return None, None
+        return _Upsample2.apply(gradient, ctx.gain / 4, True), None
 
 
 class _Filter4(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, padding, gain):
+        ctx.set_materialize_grads(False)
         ctx.padding, ctx.gain = padding, gain
         return _filtered(x, padding=padding, stride=1, gain=gain)
 
     @staticmethod
     def backward(ctx, gradient):
+        if gradient is None:
+            return None, None, None
         return filter4(gradient, padding=3 - ctx.padding, gain=ctx.gain), None, None
 
 
@@ -79,6 +101,15 @@ def _filtered(x: Tensor, *, padding: int, stride: int, gain: float) -> Tensor:
     channels = x.shape[1]
     weight = (resample_filter() * gain).to(x).expand(channels, 1, 4, 4)
     return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
+
+
+def _doubled_channels_last(x: Tensor, gain: float) -> Tensor:
+    n, channels, rows, columns = x.shape
+    shape = n, channels, 2 * rows, 2 * columns
+    result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    arrays = [as_array(t.permute(0, 2, 3, 1).reshape(-1), wp.float32) for t in (x, result)]
+    launch(kernels.doubled, 2 * n * rows, [*arrays, rows, columns, channels, gain], x.device)
+    return result
 
 
 def _doubled(x: Tensor, dim: int) -> Tensor:
@@ -95,109 +126,74 @@ def _doubled(x: Tensor, dim: int) -> Tensor:
     return torch.stack([even, odd], dim=dim + 1).flatten(dim, dim + 1)
 
 
-def convolve(x: Tensor, weight: Tensor, *, bias: Tensor | None = None, up: int = 1, down: int = 1) -> Tensor:
+def convolve(x: Tensor, weight: Tensor, *, up: int = 1, down: int = 1) -> Tensor:
     """3x3 or 1x1 convolution of (N, C, H, W) with `weight` (O, C, k, k), resampled by two either way.
 
-    `up=2` (without a bias) is a true (flipped) transposed convolution followed by the filter, everything else is a
-    correlation, as in the published weights.
+    `up=2` is a true (flipped) transposed convolution followed by the filter, everything else is a correlation, as in
+    the published weights.
     """
-    pad = weight.shape[-1] // 2
     if up == 2:
-        return filter4(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), padding=1, gain=4.0)
-    if down == 2:
-        if weight.shape[-1] == 1:
-            return F.conv2d(downsample2(x), weight, bias)
-        return F.conv2d(filter4(x, padding=2), weight, bias, stride=2)
-    return F.conv2d(x, weight, bias, padding=pad)
+        return filter4(doubled(x, weight.transpose(0, 1)), padding=1, gain=4.0)
+    if weight.shape[-1] == 1:
+        return pointwise(downsample2(x) if down == 2 else x, weight[:, :, 0, 0])
+    return halved(filter4(x, padding=2), weight) if down == 2 else conv3x3(x, weight)
 
 
-def kernels_last(weight: Tensor, *, transposed: bool = False) -> Tensor:
-    """The weight (O, C, k, k) laid out in memory as its convolution reads it; `transposed` for `up=2`.
+def laid_out(weight: Tensor, resolution: int, *, up: int = 1, down: int = 1) -> Tensor:
+    """The weight (O, C, k, k) laid out in memory as its convolution of pictures of side `resolution` reads it.
 
     Values, shape and name of the parameter do not change, so that checkpoints are the same.
     """
-    if transposed:
+    if up == 2:
         return weight.transpose(0, 1).contiguous(memory_format=torch.channels_last).transpose(0, 1)
-    return weight.contiguous(memory_format=torch.channels_last)
+    # Winograd's way, which large pictures go (`conv3x3`), reads plain filters.
+    return weight.contiguous(memory_format=torch.channels_last) if resolution <= DIRECT or down == 2 else weight
 
 
 def modulated_convolve(
-    x: Tensor,
-    weight: Tensor,
-    styles: Tensor,
-    *,
-    up: int = 1,
-    noise: Tensor | None = None,
-    weight_gain: float = 1.0,
-    gain: float = 1.0,
-) -> Tensor:
-    """Convolution whose input channels are scaled by `styles` and whose output channels have unit expected variance.
+    x: Tensor, weight: Tensor, styles: Tensor, *, up: int = 1, weight_gain: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Convolution whose input channels are scaled by `styles`, and what gives its output channels unit variance.
 
-    The scaling is applied to the activations, so that all samples share one weight, and undone ("demodulated") by
-    rsqrt(sum of squares of the modulated weight + 1e-8) per output channel.
+    The styles scale the smaller of the activations, so that all samples share one weight, and a single sample's weight.
+    "Demodulation" by rsqrt(sum of squares of the modulated weight + 1e-8) per output channel is left to what follows.
 
     Args:
         x: (N, C, H, W), float32 or a half type; `weight` and `styles` stay float32.
         weight: (O, C, k, k), raw.
         styles: (N, C).
         up: 1 or 2.
-        noise: added after demodulation, broadcast to (N, O, H, W).
         weight_gain: what the weight is multiplied by; it moves to the demodulation, which saves a copy of the weight.
-        gain: of the result.
 
     Returns:
-        (N, O, H * up, W * up) of x's type, a fresh tensor that nothing else refers to.
+        (N, O, H * up, W * up) of x's type, a fresh tensor that nothing else refers to; and (N, O) float32, by which
+        it is to be multiplied.
     """
     if x.dtype == torch.float16:
         # float16 overflows long before 1e-8 matters: both factors are made at most one, which demodulation undoes.
         largest = weight.abs().amax(dim=(1, 2, 3), keepdim=True)
         weight, weight_gain = weight / (math.sqrt(weight[0].numel()) * largest), 1.0
         styles = styles / styles.abs().amax(dim=1, keepdim=True)
-    y = x * styles.to(x.dtype)[:, :, None, None]
-    y = convolve(y, weight.to(x.dtype), up=up)
-    power = modulated_power(weight, styles, transposed=up == 2) * weight_gain**2
-    scale = ((power + 1e-8).rsqrt() * (weight_gain * gain)).to(x.dtype)[:, :, None, None]
-    y = y * scale if y.requires_grad else y.mul_(scale)
-    return y if noise is None else y.add_((noise * gain).to(x.dtype))
+    power = modulated_power(weight, styles) * weight_gain**2
+    scale = (power + 1e-8).rsqrt() * weight_gain
+    if len(x) == 1 and weight.numel() < x.numel():
+        weight = weight * styles[0, :, None, None]
+    else:
+        x = x * styles.to(x.dtype)[:, :, None, None]
+    return convolve(x, weight.to(x.dtype), up=up), scale
 
 
-def modulated_power(weight: Tensor, styles: Tensor, *, transposed: bool) -> Tensor:
+def modulated_power(weight: Tensor, styles: Tensor) -> Tensor:
     """(N, O) sum of the squares of the weight (O, C, k, k) times styles (N, C) along its inputs.
 
-    `transposed` says how the weight lies in memory, see `kernels_last`: read in that order, this is one product.
+    Read in the order in which it lies in memory (`laid_out`), this is one product.
     """
     squares, taps = weight.square(), weight[0, 0].numel()
-    if transposed:
+    if weight.stride(0) == 1:
         return styles.square().repeat_interleave(taps, dim=1) @ squares.permute(1, 2, 3, 0).flatten(0, 2)
-    return styles.square().repeat(1, taps) @ squares.permute(0, 2, 3, 1).flatten(1).T
-
-
-def bias_lrelu(
-    x: Tensor, bias: Tensor | None, *, gain: float = 1.0, clamp: float | None = None, linear: bool = False
-) -> Tensor:
-    """Add `bias` along dimension 1, apply the leaky ReLU (slope 0.2, gain sqrt 2) or nothing, then gain, then clamp.
-
-    `gain` multiplies the activation's own gain and the clamp's bound alike.
-    """
-    factor = gain if linear else gain * SQRT2
-    if factor != 1.0:
-        x = x * factor
-    if bias is not None:
-        x = x + (bias * factor).to(x.dtype).reshape(1, -1, *[1] * (x.ndim - 2))
-    bound = None if clamp is None else clamp * gain
-    if not linear:
-        x = F.leaky_relu(x, LEAK)
-    return x if bound is None else x.clamp(-bound, bound)
-
-
-def lrelu_(x: Tensor, bound: float | None) -> Tensor:
-    """The leaky ReLU within +-`bound`, written over x; without its gain, which belongs into what made x.
-
-    Clamping comes first, at the bounds that the slope makes the same.
-    """
-    if bound is not None:
-        x = x.clamp_(-bound / LEAK, bound)
-    return F.leaky_relu_(x, LEAK)
+    if weight.stride(1) == 1:
+        return styles.square().repeat(1, taps) @ squares.permute(0, 2, 3, 1).flatten(1).T
+    return styles.square().repeat_interleave(taps, dim=1) @ squares.flatten(1).T
 
 
 def normalise_second_moment(x: Tensor, dim: int = 1) -> Tensor:
@@ -211,6 +207,8 @@ def minibatch_deviation(x: Tensor, group: int) -> Tensor:
     Groups take every (N / group)-th sample. A group of one has no deviation and gives the constant 1e-4.
     """
     n, channels, height, width = x.shape
+    if group == 1:
+        return x.new_full((n, 1, height, width), 1e-4)
     size = min(group, n)
     while n % size:
         size -= 1

@@ -41,6 +41,11 @@ def without_weight_gradients() -> Iterator[None]:
         _weights_asked.reset(token)
 
 
+def weight_gradients_asked() -> bool:
+    """Whether no `without_weight_gradients` is in force, for functions of ours elsewhere."""
+    return _weights_asked.get()
+
+
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None, padding: int = 1) -> Tensor:
     """`torch.nn.functional.conv2d(x, weight, bias, padding=padding)` for 3 x 3 filters, differentiable any often.
 
@@ -55,12 +60,15 @@ class _Convolution(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, padding: int) -> Tensor:
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
         ctx.turned, ctx.padding = turned, padding  # type: ignore[attr-defined]
         return _convolved(x, weight, bias, turned, padding)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, gradient: Tensor | None) -> tuple[Tensor | None, ...]:
+        if gradient is None:  # as where torch's second gradient of a neighbour looks at what has none
+            return None, None, None, None, None
         x, weight = ctx.saved_tensors
         of_x = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
@@ -80,12 +88,15 @@ class _WeightGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, gradient: Tensor, padding: int) -> Tensor:
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, gradient)
         ctx.padding = padding  # type: ignore[attr-defined]
         return _weight_gradient(x, gradient, padding)
 
     @staticmethod
-    def backward(ctx, weight: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, weight: Tensor | None) -> tuple[Tensor | None, ...]:
+        if weight is None:
+            return None, None, None
         x, gradient = ctx.saved_tensors
         of_x = of_gradient = None
         if ctx.needs_input_grad[0]:
@@ -106,18 +117,21 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, pad
     pictures = x.permute(0, 2, 3, 1).contiguous()
     number, rows, columns, _ = pictures.shape
     height, width = rows + 2 * padding - 2, columns + 2 * padding - 2
-    result = pictures.new_empty(number, height, width, into)
+    # The tensor itself is returned, no view of it: what follows may write over it.
+    result = torch.empty(
+        (number, into, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last
+    )
     offset = pictures.new_zeros(into) if bias is None else bias.contiguous()
-    tiles, at_once = _tiles(result)
+    tiles, at_once = _tiles(result.permute(0, 2, 3, 1))
     transformed, products = pictures.new_empty(36, at_once, out), pictures.new_empty(36, at_once, into)
     to_tiles = [_flat(pictures), _flat(transformed)]
-    from_tiles = [_flat(products), _flat(offset), _flat(result)]
+    from_tiles = [_flat(products), _flat(offset), _flat(result.permute(0, 2, 3, 1))]
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
         launch(kernels.transform_input, count, [*to_tiles, first, at_once, rows, columns, out, padding], x.device)
         torch.bmm(transformed, filters, out=products)
         launch(kernels.transform_output, count, [*from_tiles, first, at_once, height, width, into], x.device)
-    return result.permute(0, 3, 1, 2)
+    return result
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, padding: int) -> Tensor:

@@ -107,6 +107,25 @@ class MeshTree:
         )
         return SurfacePoint(found, barycentric, distance)
 
+    def inside(self, points: Tensor) -> Tensor:
+        """(B, N) bool, whether points (B, N, 3) lie within a closed, outward surface, also where it cuts itself.
+
+        By the generalised winding number (Jacobson et al., SIGGRAPH 2013; far parts of the mesh count as one, Barill
+        et al., SIGGRAPH 2018). The sign of `closest` fails near a part of the surface that lies within the body.
+
+        Raises:
+            ValueError: a shape is wrong.
+        """
+        points = self._checked(points, "points")
+        within = points.new_zeros(points.shape[:2], dtype=torch.int32)
+        if self._meshes:
+            with in_torch_order(points.device):
+                meshes = [wp.Mesh(mesh.points, mesh.indices, support_winding_number=True) for mesh in self._meshes]
+                ids: wp.array = wp.array([mesh.id for mesh in meshes], dtype=wp.uint64, device=self._ids.device)
+            arguments = [ids, as_array(points, wp.vec3), as_array(within, wp.int32)]
+            launch(intersect_kernels.find_inside, tuple(points.shape[:2]), arguments, points.device)
+        return within > 0
+
     def cast(self, origins: Tensor, directions: Tensor, *, furthest: float = 1e18) -> SurfacePoint:
         """The first triangle that each ray meets, from either side, at a distance above 0.
 

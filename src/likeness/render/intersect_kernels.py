@@ -76,6 +76,19 @@ def find_closest(
 
 
 @wp.kernel
+def find_inside(
+    meshes: wp.array1d(dtype=wp.uint64), points: wp.array2d(dtype=wp.vec3), within: wp.array2d(dtype=wp.int32)
+):
+    b, n = wp.tid()
+    p = points[b, n]
+    if wp.isfinite(p):
+        # Parts of the mesh twice their size away count as one; above one half is inside.
+        query = wp.mesh_query_point_sign_winding_number(meshes[wp.min(b, meshes.shape[0] - 1)], p, 1.0e18, 2.0, 0.5)
+        if query.result and query.sign < 0.0:
+            within[b, n] = 1
+
+
+@wp.kernel
 def place_on_triangle(
     vertices: wp.array2d(dtype=wp.vec3),
     triangles: wp.array1d(dtype=wp.vec3i),

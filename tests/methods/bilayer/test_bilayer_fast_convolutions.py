@@ -5,15 +5,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from likeness.methods.bilayer.networks import winograd
-from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.resized import (
+from likeness.methods.bilayer.networks import products
+from likeness.methods.bilayer.networks.convolution import (
+    Convolution,
     FixedConv,
-    ResizedConv,
     add_upsampled,
     convolve_differences,
     difference_kernels,
 )
+from likeness.methods.bilayer.networks.projector import Projector
 from likeness.methods.bilayer.networks.spectral_norm import add_spectral_norm, fold_spectral_norm
 from likeness.nets.memory import keep_freed_memory
 
@@ -29,7 +29,7 @@ def plain(x, weight, bias, resize):
 @pytest.mark.parametrize("resize", ["none", "nearest", "avgpool"])
 def test_resampling_inside_a_convolution_is_exact(resize, size):
     torch.manual_seed(0)
-    layer = ResizedConv(3, 5, resize).double()
+    layer = Convolution(3, 5, resize).double()
     x = torch.randn(2, 3, size, size, dtype=torch.float64, requires_grad=True)
     expected = plain(x, layer.weight, layer.bias, resize)
     assert torch.allclose(layer(x), expected, atol=1e-12)
@@ -42,27 +42,39 @@ def test_resampling_inside_a_convolution_is_exact(resize, size):
     assert all(torch.allclose(a, b, atol=1e-11) for a, b in zip(mine, theirs, strict=True))
 
 
-def test_winograd_is_exact_but_for_rounding():
+@pytest.mark.parametrize("normed", [False, True], ids=["plain", "spectral"])
+@pytest.mark.parametrize("resize", ["none", "nearest", "avgpool"])
+def test_products_of_matrices_equal_the_plain_convolution(resize, normed):
     torch.manual_seed(0)
-    weight, bias = torch.randn(6, 4, 3, 3, dtype=torch.float64), torch.randn(6, dtype=torch.float64)
-    x = torch.randn(2, 4, 16, 24, dtype=torch.float64)
-    made = winograd.convolve(x, winograd.points_of(weight), bias)
-    assert torch.allclose(made, F.conv2d(x, weight, bias, padding=1), atol=1e-11)
+    mine, theirs = Convolution(128, 64, resize), nn.Conv2d(128, 64, 3, padding=1)
+    theirs.load_state_dict(mine.state_dict())
+    if normed:
+        add_spectral_norm(mine), nn.utils.spectral_norm(theirs, eps=1e-7)
+        theirs.load_state_dict(mine.state_dict())
+    results = []
+    for layer in (mine, theirs):
+        x = torch.randn(2, 128, 8, 6, generator=torch.Generator().manual_seed(1))
+        x = x.contiguous(memory_format=torch.channels_last).requires_grad_()
+        for _ in range(2):  # power iterations
+            if layer is mine:
+                assert products.suits(x, layer.get_parameter("weight_orig" if normed else "weight"), resize)
+                y = layer(x)
+                continue
+            y = layer(F.interpolate(x, scale_factor=2, mode="nearest") if resize == "nearest" else x)
+            y = F.avg_pool2d(y, 2) if resize == "avgpool" else y
+        (y * torch.linspace(0, 1, y.numel()).view(y.shape)).sum().backward()
+        results.append([y.detach(), x.grad, *(parameter.grad for _, parameter in sorted(layer.named_parameters()))])
+    for a, b in zip(*results, strict=True):
+        assert (a - b).abs().max() <= 2e-6 * b.abs().max()
 
 
-def test_winograd_is_used_for_large_pictures_without_gradients_only():
-    torch.manual_seed(0)
-    weight, bias = torch.randn(128, 64, 3, 3) / 24, torch.randn(128)
-    layer, x = FixedConv(weight, bias), torch.randn(1, 64, 32, 32)
-    direct = layer(x)
-    assert (direct - F.conv2d(x, weight, bias, padding=1)).abs().max() < 1e-5
-    with torch.no_grad():
-        fast = layer(x)
-        assert not torch.equal(fast, direct)
-        assert (fast - direct).abs().max() < 1e-4
-        assert not winograd.suits(x[..., :30])
-        assert not winograd.suits(x.double())
-        assert FixedConv(weight, bias, large=False).points is None
+def test_products_are_left_alone_where_they_do_not_pay():
+    weight = torch.zeros(128, 128, 3, 3)
+    assert products.suits(torch.zeros(1, 128, 8, 8), weight, "none")
+    assert not products.suits(torch.zeros(1, 128, 16, 16), weight, "none")
+    assert not products.suits(torch.zeros(1, 128, 8, 8, dtype=torch.float64), weight.double(), "none")
+    assert not products.suits(torch.zeros(1, 128, 7, 8), weight, "avgpool")
+    assert not products.suits(torch.zeros(1, 24, 8, 8), torch.zeros(24, 24, 3, 3), "avgpool")
 
 
 def test_upsampling_by_differences_is_exact():

@@ -149,6 +149,14 @@ def test_C01_five_presets_and_their_published_settings():
         assert (c.lr, c.r1, c.clip, c.views, c.planes, c.max_updates) == (0.002, 10.0, 10.0, 4, 32, 5001)
     assert (GMPI_PRESETS["FFHQ256"].batch_size, GMPI_PRESETS["FFHQ1024"].splits) == (8, 2)
     assert "stylegan2-tiny" in STYLEGAN2_PRESETS
+    roots = {name: GMPI_PRESETS[name].image_root().as_posix() for name in GMPI_PRESETS if name != "tiny"}
+    assert roots == {
+        "FFHQ256": "runtime_dataset/ffhq256x256.zip",
+        "FFHQ512": "runtime_dataset/ffhq512x512.zip",
+        "FFHQ1024": "runtime_dataset/ffhq1024x1024.zip",
+        "AFHQCat": "runtime_dataset/afhq_v2_train_cat_512",
+        "MetFaces": "runtime_dataset/metfaces1024x1024_xflip",
+    }
 
 
 def test_fid_of_the_average_is_measured_in_training(collection, tmp_path, monkeypatch):

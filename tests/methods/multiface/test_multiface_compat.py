@@ -1,15 +1,20 @@
 """Row C1: the original's command lines, and those of the seed, word for word."""
 
+import dataclasses
 import json
+import shutil
 
 import pytest
 
 from likeness.cli.arguments import parse
 from likeness.cli.main import run as likeness
+from likeness.engine import train
 from likeness.errors import UserError
+from likeness.formats import multiface as mf
 from likeness.methods.multiface.compat import rewrite
 from likeness.methods.multiface.config import PRESETS, MultifaceConfig
 from likeness.methods.multiface.evaluate import EvaluateConfig, evaluate
+from likeness.methods.multiface.method import AvatarStage
 from likeness.methods.multiface.published import export_original
 
 SEED_TRAIN = (
@@ -100,6 +105,21 @@ def test_C1_test_line_with_a_published_file(small_run, small_capture, tmp_path, 
     assert (tmp_path / "runs" / "mini" / "result.txt").is_file()
     with pytest.raises(UserError, match="by --data-dir"):
         evaluate(EvaluateConfig(run=tmp_path / "mini.pth"))
+    (tmp_path / "other").mkdir()
+    shutil.copy(tmp_path / "mini.pth", tmp_path / "other" / "mini.pth")
+    with pytest.raises(UserError, match="which is a run of other weights"):
+        evaluate(EvaluateConfig(run=tmp_path / "other" / "mini.pth", data_dir=small_capture.root))
+
+
+def test_C1_a_published_file_of_some_cameras(small_config, small_capture, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    mf.write_camera_split(tmp_path / "split.json", {"train": ["400013", "400041"], "test": ["400002"], "visual": []})
+    config = dataclasses.replace(small_config, experiment_dir=tmp_path, camera_split=tmp_path / "split.json")
+    run = train(AvatarStage, config, method="multiface", stage="avatar", argv=["likeness"]).folder
+    export_original(run, tmp_path / "two.pth")
+    words = f"evaluate multiface --run two.pth --data-dir {small_capture.root} --camera-split split.json"
+    likeness([*words.split(), "--test-segments", "E061"])
+    assert "(screen / mesh / tex)" in capsys.readouterr().out
 
 
 def test_C1_visualize_line(small_run, small_capture, tmp_path, capsys):

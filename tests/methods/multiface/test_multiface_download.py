@@ -26,10 +26,15 @@ def archive(members):
 
 
 class Server:
-    """Serves `files`; `drops` cuts a transfer short so many times, `spoilt` sends wrong bytes so many times."""
+    """Serves `files`; `drops` cuts a transfer short so many times, `spoilt` sends wrong bytes so many times.
+
+    `misled` answers a resumed transfer so many times with another part than was asked for, `lengths` states a wrong
+    length and sends (at most) so many bytes.
+    """
 
     def __init__(self):
-        self.files, self.drops, self.spoilt, self.requests = {}, {}, {}, []
+        self.files, self.drops, self.spoilt, self.misled, self.lengths = {}, {}, {}, {}, {}
+        self.requests = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -59,12 +64,17 @@ class Server:
                 if first >= len(content) > 0:
                     self.send_error(416)
                     return
+                rest = content[first:]
                 self.send_response(206 if first else 200)
-                self.send_header("Content-Length", str(len(content) - first))
+                if first and outer.misled.get(name, 0) > 0:
+                    outer.misled[name] -= 1
+                    rest = content[7:]
+                    self.send_header("Content-Range", f"bytes 7-{len(content) - 1}/{len(content)}")
+                self.send_header("Content-Length", str(outer.lengths.get(name, len(rest))))
                 self.end_headers()
                 if not body:
                     return
-                rest = content[first:]
+                rest = rest[: outer.lengths.get(name, len(rest))]
                 if outer.drops.get(name, 0) > 0:
                     outer.drops[name] -= 1
                     rest = rest[: len(rest) // 2]
@@ -118,7 +128,13 @@ def test_D1_selection_extraction_and_deletion(fetch, server):
     assert not list(out.glob("*.tar")) + list(out.glob("*.part"))
 
 
-def test_D1_absent_variables_select_everything(fetch):
+def test_D1_absent_variables_select_everything(fetch, tmp_path):
+    empty = tmp_path / "empty.json"
+    empty.write_text("{}")
+    selection = dl.read_selection(empty)
+    assert len(selection.entity) == 13
+    assert selection.expression is None
+    assert all((selection.image, selection.mesh, selection.texture, selection.metadata, selection.audio))
     out = fetch()
     assert len(list((out / FOLDER).rglob("*.bin"))) == 6
 
@@ -147,6 +163,88 @@ def test_D1_wrong_bytes_twice_are_left_out_and_told(fetch, server):
     with pytest.raises(UserError, match="1 files did not arrive whole: 6795937/images--E057"):
         fetch(expression=["E057"])
     assert [served for served, _ in server.requests].count(name) == 2
+
+
+def test_D1_a_length_that_is_too_short_is_noticed_by_the_checksum(fetch, server, tmp_path):
+    name = "images--E057_Cheeks_Puffed.tar"
+    server.lengths[name] = 20000
+    with pytest.raises(UserError, match="1 files did not arrive whole"):
+        fetch(expression=["E057"])
+    assert [served for served, _ in server.requests].count(name) == 2
+    assert not (tmp_path / "out" / FOLDER / "images").exists()
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
+def test_D1_a_length_that_is_too_long_is_given_up_at_last(fetch, server, tmp_path, monkeypatch):
+    monkeypatch.setattr(dl, "ATTEMPTS", 3)
+    name = "images--E057_Cheeks_Puffed.tar"
+    server.lengths[name] = len(server.files[name]) + 999
+    with pytest.raises(UserError, match="1 files did not arrive whole"):
+        fetch(expression=["E057"])
+    assert (tmp_path / "out" / FOLDER / "tracked_mesh").is_dir()
+    del server.lengths[name]
+    fetch(expression=["E057"])
+    assert (tmp_path / "out" / FOLDER / "images/E057_Cheeks_Puffed/000001.bin").is_file()
+
+
+def test_D1_another_part_than_was_asked_for_is_not_appended(fetch, server):
+    name = "images--E057_Cheeks_Puffed.tar"
+    server.drops[name], server.misled[name] = 1, 1
+    out = fetch(expression=["E057"])
+    assert [asked for served, asked in server.requests if served == name][2] is None
+    assert (out / FOLDER / "images/E057_Cheeks_Puffed/000001.bin").read_bytes() == b"images" * 50000
+
+
+def test_D1_checked_before_it_is_unpacked(fetch, server, monkeypatch):
+    server.spoilt["metadata.tar"] = 1
+    unpacked = []
+
+    def extract(archive, dest):
+        unpacked.append((archive.name, hashlib.md5(archive.read_bytes()).hexdigest()))
+
+    monkeypatch.setattr(dl, "extract", extract)
+    fetch(expression=["E057"])
+    digests = {name: hashlib.md5(content).hexdigest() for name, content in server.files.items()}
+    assert sorted(unpacked) == sorted((f"6795937{name}", digests[name]) for name in dl_names(server))
+
+
+def dl_names(server):
+    return [name for name in server.files if name.endswith(".tar") and "E001" not in name]
+
+
+def test_D1_entity_by_entity(server, tmp_path):
+    config = tmp_path / "c.json"
+    config.write_text(json.dumps({"entity": ["6795937", "8870559"], "expression": ["E057"]}))
+    dl.download(tmp_path / "out", str(config), root=server.root, retry_wait=0.001)
+    order = [name for name, _ in server.requests]
+    first, second = (index for index, name in enumerate(order) if name == "index.html")
+    assert sorted(order[first:second]) == sorted(order[second:])
+    assert not list((tmp_path / "out").glob("*.tar"))
+
+
+def test_D1_progress_of_each_file_and_of_all(fetch, server, monkeypatch):
+    server.drops["images--E057_Cheeks_Puffed.tar"] = 1
+    server.spoilt["metadata.tar"] = 1
+    seen, made = {}, []
+
+    class Watched(dl.Progress):
+        def __init__(self, *columns):
+            super().__init__(*columns)
+            made.append(self)
+
+        def update(self, task_id, **values):
+            super().update(task_id, **values)
+            task = self.tasks[task_id]
+            seen.setdefault(task.description, []).append((task.completed, task.total))
+
+    monkeypatch.setattr(dl, "Progress", Watched)
+    fetch(expression=["E057"])
+    sizes = {name: len(server.files[name]) for name in [*dl_names(server), "CHECKSUM"]}
+    for name, size in sizes.items():
+        assert seen[name][-1] == (size, size)
+    whole = seen["6795937 in all"]
+    assert whole[-1] == (sum(sizes.values()), sum(sizes.values()))
+    assert all(done <= total for done, total in whole)
 
 
 def test_D1_a_tar_that_leaves_its_folder_is_refused(fetch, server, tmp_path):
@@ -210,16 +308,24 @@ def test_D1_dry_run_prints_plan_and_stated_sizes(server, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "6795937             1.9           27          521" in printed
     assert "images--E057_Cheeks_Puffed.tar" in printed
+    assert "6795937: 6 files; --sizes asks the server how large each is" in printed
+    dl.download(tmp_path / "out", "mini", root=server.root, dry_run=True, sizes=True)
+    sized = capsys.readouterr().out
+    assert "6795937: needs 0.00" in sized
+    assert (
+        f"images--E057_Cheeks_Puffed.tar  {len(server.files['images--E057_Cheeks_Puffed.tar']) / 1e6:.1f} MB" in sized
+    )
     assert not (tmp_path / "out").exists()
 
 
-def test_D1_full_disk_is_told_before_anything_is_fetched(fetch, server, monkeypatch):
+def test_D1_full_disk_is_told_before_anything_is_fetched(fetch, server, monkeypatch, capsys):
     import shutil
     from types import SimpleNamespace
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(total=0, used=0, free=10))
     with pytest.raises(UserError, match="entity 6795937 needs"):
         fetch()
+    assert "6795937: needs 0.00" in capsys.readouterr().out
     assert not [name for name, _ in server.requests if name.endswith(".tar")]
 
 

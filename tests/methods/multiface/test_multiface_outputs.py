@@ -1,5 +1,6 @@
 """Rows W1, V1, V2, V3: import, pictures, videos with sound, meshes, and the look at a data set."""
 
+import dataclasses
 import json
 import shutil
 import wave
@@ -10,15 +11,23 @@ import pytest
 import torch
 import trimesh
 
+from likeness.engine import train
 from likeness.errors import UserError
 from likeness.formats import multiface as mf
 from likeness.methods.multiface.animate import AnimateConfig, animate
 from likeness.methods.multiface.check import check
 from likeness.methods.multiface.export import ExportConfig, export
+from likeness.methods.multiface.method import AvatarStage
 from likeness.methods.multiface.model import MultifaceAvatar
 from likeness.methods.multiface.networks import Avatar
 from likeness.methods.multiface.pictures import warped_lines
-from likeness.methods.multiface.published import export_original, import_weights, parse_published, read_published
+from likeness.methods.multiface.published import (
+    export_original,
+    import_weights,
+    load_weights_into,
+    parse_published,
+    read_published,
+)
 
 
 def frames_of(path):
@@ -58,6 +67,38 @@ def test_W1_a_file_goes_round_through_import(small_run, small_capture, tmp_path)
     for key, value in first.avatar.state_dict().items():
         assert torch.equal(value, second.avatar.state_dict()[key])
     assert second.template.trained == first.template.trained
+
+
+def test_W1_matrix_colours_go_round_through_import(small_config, small_capture, tmp_path):
+    config = dataclasses.replace(small_config, experiment_dir=tmp_path / "m", colour_layout="matrix", max_updates=3)
+    run = train(AvatarStage, config, method="multiface", stage="avatar", argv=["likeness"]).folder
+    export_original(run, tmp_path / "mini.pth")
+    state = torch.load(tmp_path / "mini.pth", weights_only=True)
+    assert state["module.cc.weights"].shape == (3, 3, 3, 1, 1)
+    assert all(value.is_contiguous() for value in state.values())
+    import_weights(tmp_path / "mini.pth", tmp_path / "runs" / "back", small_capture.root)
+    first, second = MultifaceAvatar.from_run(run), MultifaceAvatar.from_run(tmp_path / "runs" / "back")
+    z, view, row = torch.randn(1, 16), torch.tensor([[0.0, 0.0, 1.0]]), torch.tensor([2])
+    assert torch.equal(first.decode(z, view, row)[0], second.decode(z, view, row)[0])
+
+
+def test_W1_a_file_of_other_cameras_is_explained(small_run, small_capture, tmp_path):
+    export_original(small_run, tmp_path / "best_model.pth")
+    mf.write_camera_split(tmp_path / "split.json", {"train": ["400002"], "test": ["400002"], "visual": []})
+    with pytest.raises(UserError, match="names 1 cameras to train with, the weights have 3 colour rows"):
+        import_weights(tmp_path / "best_model.pth", tmp_path / "r", small_capture.root, tmp_path / "split.json")
+
+
+def test_W1_colour_rows_of_other_cameras_start_anew(small_run, small_config, tmp_path, capsys):
+    mf.write_camera_split(tmp_path / "split.json", {"train": ["400013", "400041"], "test": ["400002"], "visual": []})
+    config = dataclasses.replace(small_config, experiment_dir=tmp_path, camera_split=tmp_path / "split.json")
+    stage = AvatarStage(config)
+    load_weights_into(small_run, stage.avatar, stage.colour, stage.template.trained)
+    printed = capsys.readouterr().out
+    assert "belong to the cameras 400002, 400013, 400041, the data now gives 400013, 400041" in printed
+    assert torch.equal(stage.colour.weight, torch.ones_like(stage.colour.weight))
+    code = MultifaceAvatar.from_run(small_run).avatar.state_dict()["enc.fc.weight"]
+    assert torch.equal(stage.avatar.state_dict()["enc.fc.weight"], code)
 
 
 def test_W1_foreign_and_hostile_files_are_refused(tmp_path):

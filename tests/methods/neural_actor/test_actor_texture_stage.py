@@ -1,6 +1,7 @@
 """Training of the texture predictor: clips, the average, the order of updates."""
 
 import copy
+import dataclasses
 
 import cv2
 import numpy as np
@@ -11,7 +12,8 @@ from likeness.engine import train
 from likeness.errors import UserError
 from likeness.media.image import read_image
 from likeness.media.video import count_frames
-from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, crop_picture, read_pairs
+from likeness.methods.neural_actor.export_original import export_original
+from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, crop_picture, mean_picture, read_pairs
 from likeness.methods.neural_actor.vid2vid.config import TextureConfig
 from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig
 from likeness.methods.neural_actor.vid2vid.generator import GeneratorConfig
@@ -34,14 +36,13 @@ def maps(tmp_path_factory):
 
 
 def config(maps, where, **options):
-    return TextureConfig(
-        data=maps, experiment_dir=where, accelerator="cpu", generator=GENERATOR, discriminator=JUDGES, **options
-    )
+    sizes = {"generator": GENERATOR, "discriminator": JUDGES}
+    return TextureConfig(data=maps, experiment_dir=where, accelerator="cpu", **{**sizes, **options})
 
 
 def test_NA20_clips_grow_and_depend_on_seed_epoch_and_position_alone(maps):
     assert [clip_length(epoch, 4, 16) for epoch in (1, 2, 3, 4, 80)] == [4, 8, 16, 16, 16]
-    clips = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, seed=3)
+    clips = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, largest_scale=1.2, seed=3)
     lengths = []
     for epoch in (1, 2, 3, 4):
         clips.set_epoch(epoch)
@@ -51,7 +52,7 @@ def test_NA20_clips_grow_and_depend_on_seed_epoch_and_position_alone(maps):
         levels = ((batch.labels[:, :, 0, 0, 0] + 1) * 127.5).round()
         assert (levels.diff(dim=1) == 20).all()
     assert lengths == [1, 2, 4, 4] and len(clips) == 2
-    again = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, seed=3)
+    again = Clips(read_pairs(maps), 32, batch_size=2, first=1, largest=4, largest_scale=1.2, seed=3)
     again.set_epoch(4)
     assert torch.equal(again[1].labels, batch.labels)
 
@@ -75,10 +76,47 @@ def test_NA20_average_copies_first_and_then_moves_with_the_norm_folded_in(maps, 
     torch.testing.assert_close(average.get_submodule(name).weight, 0.1 * weight)
 
 
-@pytest.mark.parametrize("options", [{"splits": 2}, {"clip_first": 0}, {"clip_first": 8, "clip_largest": 4}])
+WRONG = [
+    {"splits": 2},
+    {"clip_first": 0},
+    {"clip_first": 8, "clip_largest": 4},
+    {"largest_scale": 0.9},
+    {"largest_scale": 1.2, "generator": dataclasses.replace(GENERATOR, mean_picture=True)},
+]
+
+
+@pytest.mark.parametrize("options", WRONG)
 def test_NA20_settings_that_cannot_work(maps, tmp_path, options):
     with pytest.raises(UserError):
         config(maps, tmp_path, **options)
+
+
+def test_NA20_texels_keep_their_places_without_enlargement(maps):
+    clips = Clips(read_pairs(maps), 64, batch_size=1, first=2, largest=2, largest_scale=1.0, seed=3)
+    path = read_pairs(maps)[0][0]
+    assert torch.equal(crop_picture(read_image(path), 64, 64, np.ones(2)), read_image(path) * 2 - 1)
+    assert clips[0].images.shape == (1, 2, 3, 64, 64)
+
+
+def test_NA20_a_small_predictor_starts_at_the_mean_picture_and_learns_from_there(maps, tmp_path):
+    small = dataclasses.replace(GENERATOR, mean_picture=True)
+    options = {"generator": small, "largest_scale": 1.0, "spectral_norm": False, "initial_gain": 1.2}
+    settings = config(
+        maps, tmp_path, pixel_weight=10.0, epochs=1, max_updates=1, clip_first=1, visuals_every=0, **options
+    )
+    mean = mean_picture(read_pairs(maps), 256)
+    assert float(mean[0, 0, 0]) == pytest.approx(2 * 40 / 255 - 1, abs=1e-6)
+    run = train(TextureStage, settings, method="neural_actor", stage="texture", argv=[])
+    generator = load_generator(run.folder)
+    label = torch.rand(1, 3, 256, 256)
+    made = generator(label).image[0]
+    assert 0 < (made - mean).abs().max() < 0.1  # the last convolution starts small
+    assert not [name for name in generator.state_dict() if name.endswith("weight_orig")]
+    stage, ctx = TextureStage(settings), Recorded()
+    stage.step(stage.batches("train", 0, 1)[0], ctx)
+    assert "pixel" in ctx.calls[1][1] and stage.updates()["generator"].weights["pixel"] == 10.0
+    with pytest.raises(UserError, match="original cannot read"):
+        export_original(run.folder, tmp_path / "out")
 
 
 class Recorded:

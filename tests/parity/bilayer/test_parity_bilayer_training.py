@@ -10,6 +10,7 @@ from likeness.methods.bilayer import losses
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.method import BaseStage, EnhancerStage
 from likeness.methods.bilayer.model import Pairs
+from likeness.methods.bilayer.networks import convolution
 
 
 def _stage(fixtures, kind, config):
@@ -23,8 +24,8 @@ def _stage(fixtures, kind, config):
     return stage
 
 
-def _three_steps(arrays, inputs_of, stage, dtype):
-    """Train three steps -> weighted terms by step, gradients of the first step, changes over all, by network."""
+def _steps(arrays, inputs_of, stage, dtype, count=3):
+    """Train some steps -> weighted terms by step, gradients of the first step, changes over all, by network."""
     for module in (*stage.networks.values(), *stage.features.values()):
         module.to(dtype)
     updates = Updates(stage.networks, stage.optimizers(), stage.updates())
@@ -47,7 +48,7 @@ def _three_steps(arrays, inputs_of, stage, dtype):
     for network in stage.networks.values():
         network.train()
     terms = []
-    for step in range(3):
+    for step in range(count):
         batch = Pairs(**{k: v.to(dtype) for k, v in inputs_of(arrays, f"step{step}.in.").items()})
         ctx.begin(1, step, batch)
         stage.step(batch, ctx)
@@ -63,11 +64,10 @@ def _three_steps(arrays, inputs_of, stage, dtype):
 def _check(fixtures, inputs_of, name, make_stage):
     arrays = fixtures.load(name)
     stage = make_stage()
-    terms, gradients, changes = _three_steps(arrays, inputs_of, stage, torch.float32)
-    *_, precise = _three_steps(arrays, inputs_of, make_stage(), torch.float64)
-    for step, tolerance in enumerate((1e-4, 2e-3, 2e-2)):
-        for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
-            assert terms[step][term] == pytest.approx(recorded, rel=tolerance), (step, term)
+    terms, gradients, changes = _steps(arrays, inputs_of, stage, torch.float32)
+    *_, precise = _steps(arrays, inputs_of, make_stage(), torch.float64)
+    _check_losses(arrays, terms)
+    _check_gradients(arrays, gradients)
     compared = noisy_weights = 0
     for n in gradients:
         keys = arrays[f"grad_keys.{n}"].tolist()
@@ -75,21 +75,7 @@ def _check(fixtures, inputs_of, name, make_stage):
         largest = np.nanmax(list(recorded.values()))
         deltas = dict(zip(keys, arrays[f"fixed.delta_norms.{n}"], strict=True))
         for key, norm in recorded.items():
-            gradient = gradients[n][key]
-            if np.isnan(norm):
-                assert gradient is None, (n, key)
-                continue
-            mine = float(gradient.norm())
-            if norm >= 1e-3 * largest:
-                assert mine == pytest.approx(norm, rel=5e-3 if norm >= 1e-2 * largest else 2e-2), (n, key)
-            else:
-                assert mine <= 2e-3 * largest, (n, key)
-            if f"step0.grad/{n}/{key}" in arrays.files:
-                expected = arrays[f"step0.grad/{n}/{key}"]
-                if np.abs(expected).max() >= 1e-5:
-                    error = np.abs(gradient.numpy() - expected).max()
-                    assert error <= 1e-2 * np.abs(expected).max(), (n, key)
-            if norm < 1e-2 * largest:
+            if np.isnan(norm) or norm < 1e-2 * largest:
                 continue
             # Adam makes full-size changes of rounding noise. An independent run of this very code in float64 shows
             # for which weights: where it differs from float32 by more than the tolerance, the recorded run may be as
@@ -105,6 +91,33 @@ def _check(fixtures, inputs_of, name, make_stage):
     return arrays, stage
 
 
+def _check_losses(arrays, terms):
+    for step, (mine, tolerance) in enumerate(zip(terms, (1e-4, 2e-3, 2e-2), strict=False)):
+        for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
+            assert mine[term] == pytest.approx(recorded, rel=tolerance), (step, term)
+
+
+def _check_gradients(arrays, gradients):
+    for n in gradients:
+        recorded = dict(zip(arrays[f"grad_keys.{n}"].tolist(), arrays[f"fixed.grad_norms.{n}"], strict=True))
+        largest = np.nanmax(list(recorded.values()))
+        for key, norm in recorded.items():
+            gradient = gradients[n][key]
+            if np.isnan(norm):
+                assert gradient is None, (n, key)
+                continue
+            mine = float(gradient.norm())
+            if norm >= 1e-3 * largest:
+                assert mine == pytest.approx(norm, rel=5e-3 if norm >= 1e-2 * largest else 2e-2), (n, key)
+            else:
+                assert mine <= 2e-3 * largest, (n, key)
+            if f"step0.grad/{n}/{key}" in arrays.files:
+                expected = arrays[f"step0.grad/{n}/{key}"]
+                if np.abs(expected).max() >= 1e-5:
+                    error = np.abs(gradient.numpy() - expected).max()
+                    assert error <= 1e-2 * np.abs(expected).max(), (n, key)
+
+
 def _check_buffers(arrays, stage):
     for key, (norm, _) in zip(arrays["fixed.buffer_keys"].tolist(), arrays["fixed.buffer_norm_first"], strict=True):
         network, _, name = key.partition("/")
@@ -112,13 +125,38 @@ def _check_buffers(arrays, stage):
         assert mine == pytest.approx(norm, rel=5e-2, abs=5e-2), key
 
 
-@pytest.mark.slow
-def test_row_10_base_training_steps(fixtures, inputs_of):
-    config = BilayerConfig(image_size=64, enh_bottleneck_tensor_size=32, wpr_loss_weight=0.1)
-    _check_buffers(*_check(fixtures, inputs_of, "train_base_64", lambda: _stage(fixtures, BaseStage, config)))
+@pytest.fixture
+def channels_first(monkeypatch):
+    """Convolutions that round as the recorded run's do.
+
+    What its losses are from the second step on hangs on how it rounded: exact arithmetic (float64) itself misses the
+    enhancer's recorded D_ADV of step 1 by 1.2e-2, the fast ways by 6e-3. Both meet all that was recorded of step 0.
+    """
+    monkeypatch.setattr(convolution, "laid_out", lambda x: x)
+
+
+BASE = BilayerConfig(image_size=64, enh_bottleneck_tensor_size=32, wpr_loss_weight=0.1)
+ENHANCER = EnhancerConfig(image_size=64, enh_bottleneck_tensor_size=32)
 
 
 @pytest.mark.slow
-def test_row_11_enhancer_training_steps(fixtures, inputs_of):
-    config = EnhancerConfig(image_size=64, enh_bottleneck_tensor_size=32)
-    _check_buffers(*_check(fixtures, inputs_of, "train_enhancer_64", lambda: _stage(fixtures, EnhancerStage, config)))
+@pytest.mark.parametrize(
+    ("name", "kind", "config"),
+    [("train_base_64", BaseStage, BASE), ("train_enhancer_64", EnhancerStage, ENHANCER)],
+    ids=["row_10", "row_11"],
+)
+def test_row_10_and_11_a_step_by_the_fast_ways(fixtures, inputs_of, name, kind, config):
+    arrays = fixtures.load(name)
+    terms, gradients, _ = _steps(arrays, inputs_of, _stage(fixtures, kind, config), torch.float32, count=1)
+    _check_losses(arrays, terms)
+    _check_gradients(arrays, gradients)
+
+
+@pytest.mark.slow
+def test_row_10_base_training_steps(fixtures, inputs_of, channels_first):
+    _check_buffers(*_check(fixtures, inputs_of, "train_base_64", lambda: _stage(fixtures, BaseStage, BASE)))
+
+
+@pytest.mark.slow
+def test_row_11_enhancer_training_steps(fixtures, inputs_of, channels_first):
+    _check_buffers(*_check(fixtures, inputs_of, "train_enhancer_64", lambda: _stage(fixtures, EnhancerStage, ENHANCER)))

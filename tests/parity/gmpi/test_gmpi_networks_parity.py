@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from likeness.methods.gmpi.alpha import blend_margins
 from likeness.methods.gmpi.networks import MPIGenerator, token_interpolation
 from likeness.nets import stylegan2_ops as ops
+from likeness.nets.activation import scaled_lrelu_
 from likeness.nets.stylegan2 import Generator, truncate
 from likeness.nets.stylegan2_discriminator import Discriminator
 
@@ -35,10 +36,14 @@ def test_N01_primitives(recorded):
     close(ops.convolve(r.x, r.w3), r.conv3, 1e-5)
     close(ops.convolve(r.x, r.w3, down=2), r.conv3_down2, 1e-5)
     close(ops.convolve(r.x, r.w1, down=2), r.conv1_down2, 1e-5)
-    close(ops.modulated_convolve(r.x, r.w3, r.styles), r.modconv3_demod1, 1e-5)
-    close(ops.modulated_convolve(r.x, r.w3, r.styles, up=2), r.modconv3_up2, 1e-5)
-    close(ops.modulated_convolve(r.x, r.w3, r.styles, noise=0.3 * r.noise), r.modconv3_noise_add, 1e-5)
-    close(ops.bias_lrelu(r.x, r.bias), r.bias_act_lrelu, 1e-5)
+    for up, noise, expected in (
+        (1, 0.0, r.modconv3_demod1),
+        (2, 0.0, r.modconv3_up2),
+        (1, 0.3 * r.noise, r.modconv3_noise_add),
+    ):
+        raw, scale = ops.modulated_convolve(r.x, r.w3, r.styles, up=up)
+        close(raw * scale[:, :, None, None] + noise, expected, 1e-5)
+    close(scaled_lrelu_(r.x.clone(), 1.0, r.bias, gain=ops.SQRT2), r.bias_act_lrelu, 1e-5)
     close(ops.normalise_second_moment(r.styles), r.second_moment, 1e-5)
     close(ops.minibatch_deviation(r.x, 2), r.mbstd_group2, 1e-5)
     close(ops.minibatch_deviation(r.x, 1), r.mbstd_group1, 1e-5)

@@ -22,10 +22,10 @@ from likeness.engine import load_tensors
 from likeness.errors import UserError
 from likeness.methods.bilayer import stickman
 from likeness.methods.bilayer.networks import BASE, ENHANCER, NetworkOptions, build_network, network_options
+from likeness.methods.bilayer.networks.convolution import fix_kernels
 from likeness.methods.bilayer.networks.folded import FoldedGenerator
 from likeness.methods.bilayer.networks.inference_generator import compose
 from likeness.methods.bilayer.networks.projector import Projector
-from likeness.methods.bilayer.networks.resized import fix_kernels
 from likeness.methods.bilayer.networks.spectral_norm import fold_spectral_norm
 from likeness.methods.bilayer.networks.warp import sample
 from likeness.methods.bilayer.published import find_network_file, load_network_weights, read_run_config, run_folder

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likeness.methods.bilayer.networks.convolution import Convolution
+
 PERCEPTUAL_WEIGHTS = (0.03125, 0.0625, 0.125, 0.25, 1.0)
 """Weights of the five feature levels."""
 
@@ -101,7 +103,7 @@ class VggFeatures(nn.Module):
             if level:
                 layers.append(nn.AvgPool2d(2) if pooling == "avgpool" else nn.MaxPool2d(2))
             for _ in range(count):
-                layers += [nn.Conv2d(width, out, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [Convolution(width, out), nn.ReLU(inplace=True)]
                 width = out
         self.features = nn.Sequential(*layers)
         self.taps = VGG_TAPS[depth]
@@ -112,7 +114,7 @@ class VggFeatures(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Pictures (N, 3, H, W) in [-1, 1] -> five feature maps."""
-        x = (x - self.mean) / self.scale
+        x = ((x - self.mean) / self.scale).contiguous(memory_format=torch.channels_last)
         maps = []
         for index, layer in enumerate(self.features):
             x = layer(x)

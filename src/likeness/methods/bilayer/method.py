@@ -38,6 +38,7 @@ from likeness.methods.bilayer.networks.discriminator import Judgement
 from likeness.methods.bilayer.networks.spectral_norm import EPS, settle_spectral_norm
 from likeness.methods.bilayer.pairs import format_samples
 from likeness.methods.bilayer.published import find_network_file, load_network_weights, run_folder
+from likeness.nets.frozen import frozen
 
 
 class BilayerStage(Stage[BilayerConfig, Pairs]):
@@ -135,7 +136,8 @@ class BilayerStage(Stage[BilayerConfig, Pairs]):
         discriminator = self.networks[DISCRIMINATOR]
         kind = self.config.adv_pred_type
         first: Judgement = discriminator(real.detach(), fake.detach(), stickmen)
-        second: Judgement = discriminator(real.detach(), fake, stickmen)
+        with frozen(discriminator):
+            second: Judgement = discriminator(real.detach(), fake, stickmen)
         real_scores = first.real_scores.detach()
         return {
             "discriminator": {
@@ -313,8 +315,8 @@ def perceptual_networks(config: BilayerConfig) -> dict[str, nn.Module]:
         networks[term] = vgg
     if not networks and config.per_random_weight:
         networks["G_RANDOM"] = losses.RandomFeatures()
-    for frozen in networks.values():
-        frozen.requires_grad_(False).eval()
+    for network in networks.values():
+        network.requires_grad_(False).eval()
     return networks
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from likeness.methods.gmpi.projection import normalised_projection
 from likeness.nets.stylegan2 import EqualisedLinear, SynthesisBlock, ToImage, clamped
 from likeness.nets.stylegan2_ops import SQRT2
 
@@ -162,16 +163,3 @@ def blend_margins(left: Tensor, right: Tensor, width: int, epsilon: float) -> Te
     t = torch.arange(between, dtype=left.dtype, device=left.device) / (between + epsilon)
     blend = (1 - t) * left[..., -1:] + t * right[..., :1]
     return torch.cat([left[..., :margin], blend, right[..., 1:]], dim=-1)
-
-
-def normalised_projection(x: Tensor, kernel: Tensor) -> Tensor:
-    """sum_c kernel_c * (x_c - mean_c) / deviation_c: (N, C, H, W), (N, C) -> (N, H, W).
-
-    The instance normalisation is folded into the projection, so that no normalised copy of x exists; its deviation is
-    sqrt(unbiased variance + 1e-8) + 1e-8.
-    """
-    # In two steps: torch's own variance over two dimensions takes ten times as long.
-    centred = x - x.mean(dim=(2, 3), keepdim=True)
-    variance = centred.square().sum(dim=(2, 3)) / (x.shape[2] * x.shape[3] - 1)
-    scaled = kernel / ((variance + 1e-8).sqrt() + 1e-8)
-    return torch.bmm(scaled.unsqueeze(1), centred.flatten(2)).squeeze(1).unflatten(1, x.shape[2:])

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from likeness.engine import EngineConfig
 from likeness.errors import UserError
 from likeness.formats.portraits import Layout, Portraits, open_portraits
-from likeness.methods.gmpi.alpha import Variant
+from likeness.methods.gmpi.alpha import TOKENS, Variant
 from likeness.methods.gmpi.networks import Activation
 from likeness.methods.gmpi.scene import AFHQCAT, FFHQ, METFACES, Scene, Spacing
 
@@ -144,6 +144,10 @@ class GMPIConfig(PortraitConfig):
         super().__post_init__()
         if self.variant == "vanilla" and self.planes < 2:
             raise UserError("the vanilla variant needs two planes or more")
+        if self.variant == "tokens" and self.planes != TOKENS:
+            raise UserError(
+                f"the tokens variant is trained with {TOKENS} planes, found {self.planes}: --planes {TOKENS}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ from likeness.methods.gmpi.networks import MPI, MPIGenerator
 from likeness.methods.gmpi.scene import pose_vector
 from likeness.metrics.fid import frechet_distance
 from likeness.metrics.inception import features, load_inception
+from likeness.nets.frozen import frozen
 from likeness.nets.stylegan2 import Noise, random_noise
 from likeness.nets.stylegan2_discriminator import Discriminator
 from likeness.render.multiplane import render
@@ -104,7 +105,7 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
     def optimizers(self) -> dict[str, OptimizerSpec]:
         lr = self.config.lr
         return {
-            name: OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, 0.9)), networks=(name,))
+            name: OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, 0.9), fused=True), networks=(name,))
             for name in ("generator", "discriminator")
         }
 
@@ -155,22 +156,16 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
 
     def step(self, batch: PortraitBatch, ctx: Context) -> None:
         discriminator = self.networks["discriminator"]
+        assert isinstance(discriminator, Discriminator)
         draw = self.draw(batch)
         shaded = self.config.shading and ctx.update_count > self.config.shading_start
         for part in ctx.splits(draw):
             with torch.no_grad():
                 mpi = self.generate(part.z_fake)
                 fake, pose = self.show(self.shade(mpi) if shaded else mpi, part.fake_angles)
-            real = part.image.detach().requires_grad_()
-            scores = discriminator(real, self.condition(part.pose))
-            ctx.backward(
-                "discriminator",
-                {
-                    "real": losses.real_loss(scores),
-                    "fake": losses.fake_loss(discriminator(fake, pose)),
-                    "r1": losses.r1_penalty(scores, real),
-                },
-            )
+            real, penalty = losses.real_loss_and_penalty(discriminator, part.image, self.condition(part.pose))
+            fake_loss = losses.fake_loss(discriminator(fake, pose))
+            ctx.backward("discriminator", {"real": real, "fake": fake_loss, "r1": penalty})
         ctx.apply("discriminator")
         for part in ctx.splits(draw):
             angles = self.choose(part)  # (N, K, 2)
@@ -178,7 +173,9 @@ class GMPIStage(Stage[GMPIConfig, PortraitBatch]):
             if shaded:
                 mpi = self.shade(mpi)
             image, pose = self.show(mpi, angles.flatten(0, 1), angles.shape[1])
-            ctx.backward("generator", {"generator": losses.real_loss(discriminator(image, pose))})
+            with frozen(discriminator):
+                scores = discriminator(image, pose)
+            ctx.backward("generator", {"generator": losses.real_loss(scores)})
         ctx.apply("generator")
 
     def generate(self, z: Tensor, network: str = "generator") -> MPI:

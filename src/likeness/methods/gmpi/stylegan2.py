@@ -12,6 +12,7 @@ from likeness.media.image import grid
 from likeness.methods.gmpi import losses
 from likeness.methods.gmpi.config import StyleGAN2Config
 from likeness.methods.gmpi.data import PortraitBatch, portrait_batches
+from likeness.nets.frozen import frozen
 from likeness.nets.stylegan2 import Generator, random_noise
 from likeness.nets.stylegan2_discriminator import Discriminator
 
@@ -64,7 +65,7 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
         def adam(name: str, every: int) -> OptimizerSpec:
             share = every / (every + 1)
             lr, beta = self.config.lr * share, 0.99**share
-            return OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, beta), eps=1e-8), networks=(name,))
+            return OptimizerSpec(factory=lambda p: Adam(p, lr, (0.0, beta), eps=1e-8, fused=True), networks=(name,))
 
         c = self.config
         return {"generator": adam("generator", c.path_every), "discriminator": adam("discriminator", c.r1_every)}
@@ -116,7 +117,9 @@ class StyleGAN2Stage(Stage[StyleGAN2Config, PortraitBatch]):
     def step(self, batch: PortraitBatch, ctx: Context) -> None:
         discriminator = self.networks["discriminator"]
         c, n = self.config, len(batch.image)
-        ctx.update("generator", {"generator": losses.real_loss(discriminator(self.fake(n, ctx.device)))})
+        with frozen(discriminator):
+            scores = discriminator(self.fake(n, ctx.device))
+        ctx.update("generator", {"generator": losses.real_loss(scores)})
         if ctx.update_count % c.path_every == 0:
             ctx.update("path", {"path": self.path_penalty(max(n // 2, 1), ctx)})
         with torch.no_grad():

@@ -309,7 +309,7 @@ class ViewSet:
             view=_stack([view_direction(record, pose) for record, pose in zip(records, transforms)]),
             projection=_stack([shrink * projection(record, pose) for record, pose in zip(records, transforms)]),
             row=torch.tensor([self.rows.get(view.camera, -1) for view in views]),
-            photo=None if self.photo_size is None else _stack([self._photo(view) for view in views]),
+            photo=None if self.photo_size is None else _pictures([self._photo(view) for view in views]),
         )
 
     def _texture(self, segment: str, frame: str, camera: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -333,7 +333,7 @@ class ViewSet:
                 path=path,
             )
         shrunk = area_resized(photo, self.screen_scale)
-        return np.ascontiguousarray(shrunk.transpose(2, 0, 1).astype(np.float32) / 255)
+        return (shrunk.astype(np.float32) / np.float32(255)).transpose(2, 0, 1)
 
 
 def entity_topology(entity: Entity, samples: Sequence[Sample], vertices: int) -> Topology:
@@ -380,7 +380,7 @@ def loss_weight(path: Path | None, tex_size: int) -> Tensor:
     picture = read_picture(path)[::-1].astype(np.float32)
     if picture.max() == 0:
         raise UserError("is black: no texel would count in the screen loss", path=path)
-    return torch.from_numpy(np.ascontiguousarray((picture / picture.max()).transpose(2, 0, 1)))
+    return torch.from_numpy(picture / picture.max()).permute(2, 0, 1)
 
 
 def _stack(arrays: Sequence[NDArray]) -> Tensor:

@@ -126,22 +126,29 @@ def download(
         items = plan(entity, selection, root, links, ask_sizes=sizes or not dry_run)
         known = sum(item.size or 0 for item in items)
         unsized = sum(item.size is None for item in items)
-        print(
-            f"{entity}: {len(items)} files, {known / 1e9:.3f} GB"
-            + (f" and {unsized} of unknown size" if unsized else "")
-        )
+        if dry_run and not sizes:
+            print(f"{entity}: {len(items)} files; --sizes asks the server how large each is")
+        else:
+            print(f"{entity}: {len(items)} files, {_gigabytes(known, unsized)}")
         if dry_run:
             for item in items:
                 print(f"  {item.name}" + ("" if item.size is None else f"  {item.size / 1e6:.1f} MB"))
-            continue
-        largest = max((item.size or 0 for item in items), default=0)
         # Archives go one by one once unpacked: what stays is their content, beside the largest of them.
-        require_free_space(dest, known + largest, f"entity {entity}")
+        needed = known + max((item.size or 0 for item in items), default=0)
+        if needed:
+            print(f"{entity}: needs {_gigabytes(needed, unsized)} on the disk of {dest}; archives go once unpacked")
+        if dry_run:
+            continue
+        require_free_space(dest, needed, f"entity {entity}")
         failed += fetch_entity(entity, items, dest, retry_wait)
     if failed:
         raise UserError(
             f"{len(failed)} files did not arrive whole: {', '.join(failed[:10])}; run the same command again"
         )
+
+
+def _gigabytes(known: int, unsized: int) -> str:
+    return f"{known / 1e9:.3f} GB" + (f" and {unsized} files of unknown size" if unsized else "")
 
 
 def stated_sizes(selection: Selection) -> str:
@@ -196,25 +203,25 @@ def fetch_entity(entity: str, items: Sequence[Item], dest: Path, retry_wait: flo
         TimeRemainingColumn(),
     )
     with Progress(*columns) as progress:
-        total = progress.add_task(f"{entity} in all", total=sum(item.size or 0 for item in items) or None)
+        bars = _Bars(progress, entity, items)
         checksum_file.unlink(missing_ok=True)
-        _fetch(items[0], checksum_file, retry_wait, progress, total)
+        _fetch(items[0], checksum_file, retry_wait, bars)
         digests = read_checksums(checksum_file)
+        bars.finish(items[0])
         for item in items[1:]:
             done = markers / f"{item.name}.unzip"
-            if done.is_file():
-                progress.advance(total, item.size or 0)
-                continue
             archive = dest / f"{entity}{item.name}"
             try:
-                _fetch_verified(item, archive, digests, retry_wait, progress, total)
-                if item.name.endswith(".tar"):
-                    extract(archive, dest)
-                    archive.unlink()
-                write_text(done, "")
+                if not done.is_file():
+                    _fetch_verified(item, archive, digests, retry_wait, bars)
+                    if item.name.endswith(".tar"):
+                        extract(archive, dest)
+                        archive.unlink()
+                    write_text(done, "")
             except UserError as error:
                 progress.console.print(f"[red]{item.name}[/]: {error}")
                 failed.append(f"{entity}/{item.name}")
+            bars.finish(item)
     return failed
 
 
@@ -253,70 +260,90 @@ def extract(archive: Path, dest: Path) -> None:
         raise UserError(f"is no whole archive ({error})", path=archive) from None
 
 
-def _fetch_verified(item: Item, archive: Path, digests: dict[str, str], wait: float, progress: Progress, total) -> None:
+class _Bars:
+    """A bar of the file at hand above one of all files of an entity."""
+
+    def __init__(self, progress: Progress, entity: str, items: Sequence[Item]):
+        self.progress, self.finished = progress, 0
+        self.all = progress.add_task(f"{entity} in all", total=sum(item.size or 0 for item in items) or None)
+        self.file = progress.add_task("", visible=False)
+
+    def show(self, item: Item, have: int, whole: int | None) -> None:
+        """`have` of `whole` bytes of `item` are there."""
+        self.progress.update(self.file, description=item.name, completed=have, total=whole or item.size, visible=True)
+        self.progress.update(self.all, completed=self.finished + have)
+
+    def finish(self, item: Item) -> None:
+        """Nothing more is to be done for `item`."""
+        self.finished += item.size or 0
+        self.progress.update(self.file, visible=False)
+        self.progress.update(self.all, completed=self.finished)
+
+
+def _fetch_verified(item: Item, archive: Path, digests: dict[str, str], wait: float, bars: _Bars) -> None:
     expected = digests.get(item.name)
     if expected is None:
         raise UserError(f"CHECKSUM does not name {item.name}: it cannot be verified and is left out")
     for fresh in (False, True):
         if fresh:
-            progress.console.print(f"{item.name}: wrong checksum, fetching it once more from the start")
+            bars.progress.console.print(f"{item.name}: wrong checksum, fetching it once more from the start")
             archive.unlink(missing_ok=True)
-        _fetch(item, archive, wait, progress, total)
+        _fetch(item, archive, wait, bars)
         if _md5(archive) == expected:
             return
     archive.unlink(missing_ok=True)
     raise UserError(f"{item.name} has another md5 than CHECKSUM says ({expected}), twice: it is left out")
 
 
-def _fetch(item: Item, path: Path, wait: float, progress: Progress, total) -> None:
+def _fetch(item: Item, path: Path, wait: float, bars: _Bars) -> None:
     """Fetch to `path`, going on at the byte where an earlier attempt broke off."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     if path.exists():
         return
-    task = progress.add_task(item.name, total=item.size)
     pause = wait
     reason = ""
-    try:
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                time.sleep(pause)
-                pause = min(2 * pause, 60.0)
-            try:
-                _continue(item, partial, progress, task, total)
-            except urllib.error.HTTPError as error:
-                if error.code == 416:
-                    # What is there is longer than the file: it belongs to another one.
-                    partial.unlink(missing_ok=True)
-                elif error.code < 500 and error.code not in (408, 429):
-                    raise UserError(f"{item.url}: the server answers {error.code} {error.reason}") from None
-                reason = f"{error.code} {error.reason}"
-                continue
-            except _NETWORK as error:
-                reason = str(error) or type(error).__name__
-                continue
-            partial.replace(path)
-            return
-    finally:
-        progress.remove_task(task)
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(pause)
+            pause = min(2 * pause, 60.0)
+        try:
+            _continue(item, partial, bars)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:
+                # What is there is longer than the file: it belongs to another one.
+                partial.unlink(missing_ok=True)
+            elif error.code < 500 and error.code not in (408, 429):
+                raise UserError(f"{item.url}: the server answers {error.code} {error.reason}") from None
+            reason = f"{error.code} {error.reason}"
+            continue
+        except _NETWORK as error:
+            reason = str(error) or type(error).__name__
+            continue
+        partial.replace(path)
+        return
     raise UserError(f"{item.url}: gave up after {ATTEMPTS} attempts ({reason}); run the same command again later")
 
 
-def _continue(item: Item, partial: Path, progress: Progress, task, total) -> None:
+def _continue(item: Item, partial: Path, bars: _Bars) -> None:
     have = partial.stat().st_size if partial.exists() else 0
     request = urllib.request.Request(item.url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=60) as answer:
-        resumed = have > 0 and answer.status == 206
+        # A server may answer with the whole file, or with another part than was asked for.
+        told = answer.headers.get("Content-Range", f"bytes {have}-")
+        resumed = have > 0 and answer.status == 206 and told.startswith(f"bytes {have}-")
+        if answer.status == 206 and not resumed:
+            partial.unlink(missing_ok=True)
+            raise ConnectionError(f"answered {told} instead of the bytes from {have} on")
         have = have if resumed else 0
         length = answer.headers.get("Content-Length")
         whole = None if length is None else have + int(length)
-        progress.update(task, completed=have, total=whole or item.size)
+        bars.show(item, have, whole)
         with open(partial, "ab" if resumed else "wb") as out:
             while block := answer.read(BLOCK):
                 out.write(block)
                 have += len(block)
-                progress.advance(task, len(block))
-                progress.advance(total, len(block))
+                bars.show(item, have, whole)
     if whole is not None and have < whole:
         raise ConnectionError(f"broke off at {have} of {whole} bytes")
 

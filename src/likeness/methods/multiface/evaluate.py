@@ -51,7 +51,8 @@ class EvaluateConfig:
     test_segments: tuple[str, ...] | None = None
     """Other held-out prefixes; an empty list evaluates every segment."""
     camera_split: Path | None = None
-    """Another split; cameras under `test` that were never trained get the mean colour row."""
+    """Another split; cameras under `test` that were never trained get the mean colour row. With a published file, its
+    `train` cameras are those of the file's colour rows."""
     batch_size: int = 8
     lr: float = 3e-4
     """Rate of the test-time fitting."""
@@ -130,7 +131,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     Texture losses are printed normalised and in grey levels squared (`denorm_tex`), mesh losses over the vertex
     variance.
     """
-    folder = _imported(config.run, config.data_dir) if config.run.is_file() else config.run
+    folder = _imported(config.run, config.data_dir, config.camera_split) if config.run.is_file() else config.run
     run = Run.open(folder, "multiface")
     trained = run.config(MultifaceConfig)
     changes = {
@@ -191,12 +192,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, float]:
     return figures
 
 
-def _imported(weights: Path, data_dir: Path | None) -> Path:
+def _imported(weights: Path, data_dir: Path | None, camera_split: Path | None) -> Path:
     if data_dir is None:
         raise UserError("is a weight file: give the folder of its entity by --data-dir, too", path=weights)
     run = Path("runs") / weights.stem
     if not (run / "config.yaml").exists():
-        import_weights(weights, run, data_dir)
+        import_weights(weights, run, data_dir, camera_split)
+    elif weights.resolve() not in [Path(parent).resolve() for parent in Run.open(run).header()["parents"]]:
+        raise UserError(
+            f"would be imported to {run}, which is a run of other weights: remove that, or use likeness import "
+            "multiface with another --out",
+            path=weights,
+        )
     return run
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from likeness.methods.multiface.functional import convolve, deconvolve, global_norm, normed_kernel, normed_linear
+from likeness.methods.multiface.convolutions import Layer, column
+from likeness.methods.multiface.weight_norm import global_norm, normed_kernel, normed_linear
 
 SLOPE = 0.2
 """Of every leaky rectifier."""
@@ -37,9 +38,13 @@ class Convolution(nn.Conv2d):
         """The kernel that is applied."""
         return self.weight
 
-    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+    def layer(self, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Layer:
+        """Its part of a column."""
         slope = SLOPE if rectify else None
-        return convolve(x, self.effective(), self.bias, stride=self.stride[0], texel_bias=texel_bias, slope=slope)
+        return Layer(self.effective(), self.bias, texel_bias, stride=self.stride[0], slope=slope)
+
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:
+        return column(x, [self.layer(texel_bias, rectify=rectify)])
 
 
 class Conv2dWN(Convolution):
@@ -67,9 +72,13 @@ class Deconvolution(nn.ConvTranspose2d):
         """The kernel that is applied."""
         return self.weight
 
-    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:  # type: ignore[override]
+    def layer(self, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Layer:
+        """Its part of a column."""
         slope = SLOPE if rectify else None
-        return deconvolve(x, self.effective(), self.bias, texel_bias=texel_bias, slope=slope)
+        return Layer(self.effective(), self.bias, texel_bias, stride=2, transposed=True, slope=slope)
+
+    def forward(self, x: Tensor, texel_bias: Tensor | None = None, *, rectify: bool = False) -> Tensor:  # type: ignore[override]
+        return column(x, [self.layer(texel_bias, rectify=rectify)])
 
 
 class ConvTranspose2dWN(Deconvolution):
@@ -116,6 +125,10 @@ class TexelDeconv(nn.Module):
         bias = torch.zeros(1, outputs, size, size).contiguous(memory_format=torch.channels_last)
         self.bias = nn.Parameter(bias)
 
+    def layer(self, *, rectify: bool) -> Layer:
+        """Its part of a column."""
+        return self.deconv.layer(self.bias, rectify=rectify)  # type: ignore[operator]
+
     def forward(self, x: Tensor, *, rectify: bool) -> Tensor:
         return self.deconv(x, self.bias, rectify=rectify)
 
@@ -131,10 +144,11 @@ class DownBlock(nn.Module):
         self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.res1 is None or self.res2 is None:
+            return column(x, [self.conv1.layer(rectify=True), self.conv2.layer(rectify=True)])
         for conv, residual in ((self.conv1, self.res1), (self.conv2, self.res2)):
             x = conv(x, rectify=True)
-            if residual is not None:
-                x = F.leaky_relu_(residual(x) + x, SLOPE)
+            x = F.leaky_relu_(residual(x) + x, SLOPE)
         return x
 
 
@@ -170,6 +184,8 @@ class UpBlock(nn.Module):
         self.res2 = Conv2dWN(outputs, outputs, 3) if residual else None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.res1 is None and isinstance(self.conv1.deconv, Deconvolution):
+            return column(x, [self.conv1.layer(rectify=True), self.conv2.layer(rectify=not self.last)])
         x = self.conv1(x, rectify=True)
         if self.res1 is not None:
             x = F.leaky_relu_(self.res1(x) + x, SLOPE)

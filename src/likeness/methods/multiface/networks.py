@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likeness.errors import UserError
-from likeness.methods.multiface.functional import doubled_convolution
+from likeness.methods.multiface.convolutions import doubled_convolution
 from likeness.methods.multiface.layers import (
     SLOPE,
     ConvTranspose2dWN,

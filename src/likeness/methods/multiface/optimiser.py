@@ -59,7 +59,9 @@ class Adam(torch.optim.Adam):
 
 def _as_it_lies(value: Tensor, parameter: Tensor) -> Tensor:
     """A view of `value` whose axes come in the order in which those of `parameter` lie in memory."""
-    if value.stride() != parameter.stride():
-        value = torch.empty_like(parameter).copy_(value)
     strides = parameter.stride()
+    if value.stride() != strides:
+        value = torch.empty_like(parameter).copy_(value)
+    if parameter.is_contiguous():
+        return value
     return value.permute(sorted(range(value.ndim), key=lambda axis: -strides[axis]))

@@ -1,15 +1,17 @@
-"""Several elementwise steps over millions of texels, done a piece at a time so that they meet in a processor's cache.
+"""Several elementwise steps over millions of texels in one pass each.
 
-All pictures here are read and written with their channels last in memory; others are copied into that order first.
+On a processor, in float32, Warp kernels do them: the texels come from far, and a step costs as much as all. Elsewhere
+torch's own functions do. All pictures here are read and written with their channels last in memory.
 """
 
 import torch
 import torch.nn.functional as F
+import warp as wp
 from torch import Tensor
 from torch.autograd import Function
 
-PIECE = 2**17
-"""Values of a piece: a few operands of it fit in a core's own cache."""
+from likeness.kernels import as_array, launch
+from likeness.methods.multiface import pass_kernels
 
 
 def lines(picture: Tensor) -> Tensor:
@@ -18,11 +20,9 @@ def lines(picture: Tensor) -> Tensor:
     return picture.permute(0, 2, 3, 1).reshape(-1, picture.shape[1])
 
 
-def pieces(*values: Tensor) -> list[tuple[Tensor, ...]]:
-    """The same rows of each of `values` (rows, columns), piece by piece; all at once where no cache is at stake."""
-    first = values[0]
-    rows = max(PIECE // first.shape[1], 1) if first.device.type == "cpu" else max(len(first), 1)
-    return list(zip(*(value.split(rows) for value in values)))
+def has_kernels(*pictures: Tensor) -> bool:
+    """Whether the kernels take pictures of this kind."""
+    return all(picture.device.type == "cpu" and picture.dtype == torch.float32 for picture in pictures)
 
 
 def channel_sums(picture: Tensor) -> Tensor:
@@ -35,26 +35,52 @@ def channel_sums(picture: Tensor) -> Tensor:
 def shift_and_rectify_(out: Tensor, texel_bias: Tensor | None, slope: float | None) -> None:
     """Add `texel_bias` (1, C, H, W) or (1, C, 1, 1) to `out` (B, C, H, W) in place, and apply a leaky rectifier."""
     last = out.is_contiguous(memory_format=torch.channels_last)
-    if not last or texel_bias is None or texel_bias.shape[-1] == 1 or slope is None:
-        if texel_bias is not None:
-            out += texel_bias
-        if slope is not None:
-            F.leaky_relu_(out, slope)
+    if last and texel_bias is not None and texel_bias.shape[-1] > 1 and slope is not None and has_kernels(out):
+        count, channels, height, width = out.shape
+        arguments = [_flat(out), _flat(texel_bias), height, width * channels, slope]
+        launch(pass_kernels.shift_and_rectify, count * height, arguments, out.device)
         return
-    for picture in out.split(1):
-        for piece, bias in pieces(lines(picture), lines(texel_bias)):
-            piece += bias
-            F.leaky_relu_(piece, slope)
+    if texel_bias is not None:
+        out += texel_bias
+    if slope is not None:
+        F.leaky_relu_(out, slope)
 
 
-def rectified_gradient(grad: Tensor, out: Tensor, slope: float) -> tuple[Tensor, Tensor]:
-    """Gradient (B, C, H, W) before a leaky rectifier with result `out`, and its sum over batch and pixels (C,)."""
-    result = torch.empty_like(out, memory_format=torch.channels_last)
-    total = out.new_zeros(out.shape[1])
-    for piece, after, before in pieces(lines(grad), lines(out), lines(result)):
-        torch.ops.aten.leaky_relu_backward.grad_input(piece, after, slope, True, grad_input=before)
-        total += before.sum(0)
-    return result, total
+def rectified_gradient(grad: Tensor, out: Tensor, slope: float, *, in_place: bool) -> tuple[Tensor, Tensor]:
+    """Gradient (B, C, H, W) before a leaky rectifier with result `out`, and its sum over batch and pixels (C,).
+
+    `in_place` allows it to take the place of `grad`.
+    """
+    count, channels, height, width = out.shape
+    if channels % 16 or not has_kernels(grad, out):
+        result = torch.ops.aten.leaky_relu_backward(grad, out, slope, True)
+        return result, channel_sums(result)
+    grad = grad.contiguous(memory_format=torch.channels_last)
+    result = grad if in_place else torch.empty_like(grad)
+    sums = out.new_empty(count * height, channels)
+    arguments = [_flat(grad), _flat(out), _flat(result), as_array(sums.view(-1), wp.float32), width, channels, slope]
+    launch(pass_kernels.rectified_gradient, count * height, arguments, out.device)
+    return result, sums.sum(0)
+
+
+def interleaved(blocks: Tensor, texel_bias: Tensor | None) -> Tensor:
+    """(B, C, 2H, 2W) plus `texel_bias` (1, C, 2H, 2W) from blocks of 2x2 pixels, rows first: (B, H + 1, W + 1, 4 C).
+
+    The outermost ring of pixels is cut.
+    """
+    count, height, width, channels = blocks.shape
+    height, width, channels = height - 1, width - 1, channels // 4
+    if has_kernels(blocks):
+        size = (1, channels, 2 * height, 2 * width)
+        added = blocks.new_zeros(size) if texel_bias is None else texel_bias.expand(size)
+        out = blocks.new_empty(count, 2 * height, 2 * width, channels).permute(0, 3, 1, 2)
+        arguments = [as_array(blocks.reshape(-1), wp.float32), _flat(added), _flat(out), height, width, channels]
+        launch(pass_kernels.interleave, count * (height + 1), arguments, blocks.device)
+        return out
+    rows = blocks.reshape(count, height + 1, width + 1, 2, 2, channels).transpose(2, 3)
+    whole = rows.reshape(count, 2 * height + 2, 2 * width + 2, channels)[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
+    whole = whole.contiguous(memory_format=torch.channels_last)
+    return whole if texel_bias is None else whole.add_(texel_bias)
 
 
 def scaled(texture: Tensor, gain: Tensor, bias: Tensor) -> Tensor:
@@ -76,18 +102,17 @@ class _Scaled(Function):
     def backward(ctx, grad: Tensor):
         texture, gain = ctx.saved_tensors
         count, channels, height, width = texture.shape
-        result = torch.empty_like(texture, memory_format=torch.channels_last)
-        of_gain, of_bias = gain.new_empty(count, channels), gain.new_empty(count, channels)
-        for index, factors in enumerate(_row(gain, width).expand(count, -1, -1)):
-            pictures = [x[index : index + 1] for x in (grad, texture, result)]
-            products, sums = gain.new_zeros(width * channels), gain.new_zeros(width * channels)
-            for of_out, colours, of_colours in pieces(*(lines(x).view(height, width * channels) for x in pictures)):
-                torch.mul(of_out, colours, out=of_colours)
-                products += of_colours.sum(0)
-                sums += of_out.sum(0)
-                torch.mul(of_out, factors, out=of_colours)
-            of_gain[index] = products.view(width, channels).sum(0)
-            of_bias[index] = sums.view(width, channels).sum(0)
+        if channels == 3 and has_kernels(grad, texture, gain):
+            result = torch.empty_like(texture, memory_format=torch.channels_last)
+            totals = gain.new_empty(count, height, 2, channels)
+            factors = _row(gain, width).expand(count, -1, -1).reshape(-1)
+            flat = [_flat(grad), _flat(texture), as_array(factors, wp.float32), _flat(result)]
+            arguments = [*flat, as_array(totals.view(-1), wp.float32), height, width * channels]
+            launch(pass_kernels.scaled_backward, count * height, arguments, grad.device)
+            of_gain, of_bias = totals.sum(1).unbind(1)
+        else:
+            result = grad * gain
+            of_gain, of_bias = (grad * texture).sum((2, 3)), grad.sum((2, 3))
         shape = (count, channels, 1, 1)
         return result, of_gain.view(shape).sum_to_size(gain.shape), of_bias.view(shape).sum_to_size(gain.shape)
 
@@ -102,7 +127,7 @@ def weighted_square_error(predicted: Tensor, truth: Tensor, weight: Tensor) -> T
 
     Gradients go to `predicted` and to `weight` (B, C or 1, H, W), none to `truth`.
     """
-    return _SquareError.apply(predicted.to(truth.dtype), truth, weight, False)
+    return _SquareError.apply(predicted.to(truth.dtype), truth, weight.expand_as(predicted), False)
 
 
 def masked_square_error(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
@@ -113,17 +138,22 @@ def masked_square_error(predicted: Tensor, truth: Tensor, mask: Tensor) -> Tenso
 class _SquareError(Function):
     @staticmethod
     def forward(ctx, predicted: Tensor, truth: Tensor, weight: Tensor, squared: bool) -> Tensor:
-        total = truth.new_zeros(())
-        result = torch.empty_like(predicted, memory_format=torch.channels_last)
-        for ours, theirs, factor, weighted in pieces(*(lines(x) for x in (predicted, truth, weight, result))):
-            error = ours - theirs
-            torch.mul(error, factor, out=weighted)
-            if squared:
-                weighted *= factor
-            total += error.flatten().dot(weighted.flatten())
-            # Most of the gradient's work, while the piece is at hand.
-            weighted *= 2 / predicted.numel()
-        ctx.save_for_backward(result, *((predicted, truth, weight) if ctx.needs_input_grad[2] else ()))
+        # Most of the gradient's work is done here, while the texels are at hand.
+        scale = 2 / predicted.numel()
+        if has_kernels(predicted, truth, weight):
+            count, channels, height, width = predicted.shape
+            result = torch.empty_like(predicted, memory_format=torch.channels_last)
+            sums = truth.new_empty(count * height)
+            flat = [_flat(picture) for picture in (predicted, truth, weight, result)]
+            arguments = [*flat, as_array(sums, wp.float32), width * channels, squared, scale]
+            launch(pass_kernels.square_error, count * height, arguments, truth.device)
+            total = sums.sum()
+        else:
+            error = predicted - truth
+            result = error * (weight.square() if squared else weight)
+            total = (error * result).sum()
+            result *= scale
+        ctx.save_for_backward(result, *((predicted, truth) if ctx.needs_input_grad[2] else ()))
         return total / predicted.numel()
 
     @staticmethod
@@ -133,6 +163,11 @@ class _SquareError(Function):
         of_predicted = result if grad.device.type == "cpu" and float(grad) == 1 else result * grad
         of_weight = None
         if others:
-            predicted, truth, weight = others
-            of_weight = ((predicted - truth).square() * (grad / predicted.numel())).sum_to_size(weight.shape)
+            predicted, truth = others
+            of_weight = (predicted - truth).square() * (grad / predicted.numel())
         return of_predicted, None, of_weight, None
+
+
+def _flat(picture: Tensor):
+    """A picture (B, C, H, W) as a kernel's argument (B H W C,), without a copy where its channels come last."""
+    return as_array(lines(picture).view(-1), wp.float32)

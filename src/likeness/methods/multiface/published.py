@@ -15,6 +15,7 @@ from likeness.errors import UserError
 from likeness.files import atomic_path
 from likeness.methods.multiface.colour import Colour, DiagonalColour, MatrixColour, as_matrix
 from likeness.methods.multiface.config import MultifaceConfig
+from likeness.methods.multiface.model import TEMPLATE_NAME, Template
 from likeness.methods.multiface.networks import BASE_SCALE, Architecture, Avatar
 from likeness.methods.multiface.recording import Capture
 
@@ -86,14 +87,24 @@ def networks_of(published: Published) -> tuple[Avatar, Colour]:
 
 
 def load_weights_into(source: Path, avatar: Avatar, colour: Colour, trained: Sequence[str]) -> None:
-    """Fill networks from a run (colour rows by camera id) or a published file (rows in KRT order).
+    """Fill networks from a run or a published file (colour rows in KRT order).
+
+    The colour rows of a run that was trained with other cameras are left out, which is told.
 
     Raises:
         UserError: sizes or colour rows do not fit.
     """
     if source.is_dir():
         Run.open(source).load("avatar", avatar)
-        Run.open(source).load("colour", colour)
+        # A run that was imported without its data knows no cameras: its rows follow KRT.
+        known = Template.load(source).trained if (source / TEMPLATE_NAME).is_file() else tuple(trained)
+        if known == tuple(trained):
+            Run.open(source).load("colour", colour)
+        else:
+            print(
+                f"the colour rows of {source} belong to the cameras {', '.join(known)}, the data now gives "
+                f"{', '.join(trained)}: colour correction starts anew"
+            )
         return
     published = read_published(source)
     load_weights(avatar, published.avatar, source)
@@ -171,7 +182,7 @@ def export_original(run: Path, path: Path, which: str = "last") -> None:
     state: dict[str, Tensor] = {}
     for name, prefix in (("avatar", PREFIX), ("colour", PREFIX + "cc.")):
         tensors = load_tensors(opened.checkpoints.path(tag, name))
-        state |= {prefix + key: value for key, value in tensors.items()}
+        state |= {prefix + key: value.contiguous() for key, value in tensors.items()}
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 

@@ -22,6 +22,7 @@ METHOD = Method(
         "import": f"{_HERE}.import_run:import_published",
         "infer": f"{_HERE}.vid2vid.infer:infer",
         "prove": f"{_HERE}.proof:prove",
+        "prove driven": f"{_HERE}.proof_driven:prove_driven",
     },
     commands={
         "extract actor": f"{_HERE}.extract:extract_actor",

@@ -18,6 +18,7 @@ from likeness.files import atomic_path, require_free_space, write_text
 from likeness.media.image import list_images, read_image
 from likeness.methods.neural_actor.config import RendererConfig
 from likeness.methods.neural_actor.published import AVERAGED, TRAINED
+from likeness.methods.neural_actor.vid2vid.config import TextureConfig
 
 
 def export_original(folder: Path, out: Path, which: str | None = None) -> list[Path]:
@@ -98,6 +99,12 @@ def renderer_flags(config: RendererConfig) -> dict[str, Any]:
 
 
 def _texture_content(run: Run, tag: Tag) -> dict[str, Any]:
+    config = run.config(TextureConfig)
+    if config.generator.mean_picture or not config.spectral_norm:
+        raise UserError(
+            "was trained with --generator.mean-picture or without --spectral-norm, which the original cannot read",
+            path=run.folder,
+        )
     files = {name: load_tensors(run.checkpoints.path(tag, name)) for name in ("generator", "average", "discriminator")}
     state = run.checkpoints.load_state(tag)
     iteration = int(state.get("update_count", 0))

@@ -97,7 +97,7 @@ def write_map(job: MapJob) -> None:
         return
     views = [(read_rgba(job.frame.pictures[view]), cameras[view]) for view in job.views]
     texture = texture_map(vertices, body.faces, where, views)
-    if texture.seen == 0:
+    if not texture.known.any():
         raise UserError(
             "no camera sees the body: its projection meets no pixel of any picture that is not white. Look at it with "
             "`likeness check neural_actor`",

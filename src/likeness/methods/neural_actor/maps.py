@@ -42,8 +42,8 @@ class Texture:
 
     image: np.ndarray
     """(S, S, 3) uint8, white where there is no body."""
-    seen: float
-    """Share of the body's texels that a camera saw; the others are filled from their surroundings."""
+    known: np.ndarray
+    """(S, S) bool: texels that a camera saw; the body's others are filled from their surroundings."""
 
 
 def layout(face_uv: Tensor, size: int) -> Layout:
@@ -101,9 +101,9 @@ def texture_map(
     image = np.full((*where.covered.shape, 3), 255, np.uint8)
     covered = where.covered.numpy()
     image[covered] = _bytes(color)
-    missing = covered.copy()
-    missing[covered] = ~known.numpy()
-    return Texture(_filled(image, covered, missing), float(known.float().mean()))
+    seen_at = covered.copy()
+    seen_at[covered] = known.numpy()
+    return Texture(_filled(image, covered, covered & ~seen_at), seen_at)
 
 
 def _view(

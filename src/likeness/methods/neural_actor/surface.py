@@ -44,10 +44,15 @@ def extract_surface(
     steps = [torch.linspace(float(a), float(b), resolution, device=world.device) for a, b in zip(low, high)]
     points = torch.stack(torch.meshgrid(*steps, indexing="ij"), dim=-1).view(-1, 3)
     faces = avatar.network.encoder.faces.int()
-    # The signed search takes pseudo-normals, so that corners and edges are on the right side.
-    found = MeshTree(world.unsqueeze(0), faces).closest(points.unsqueeze(0), signed=True).distance[0]
-    near = (found.abs() < avatar.config.render.min_dis_eps).nonzero()[:, 0]
-    density = torch.where(found < 0, 2 * level, 0.0)
+    tree = MeshTree(world.unsqueeze(0), faces)
+    found = tree.closest(points.unsqueeze(0), signed=True).distance[0]
+    inside = torch.zeros_like(found, dtype=torch.bool)
+    boxed = ((points >= world.amin(0)) & (points <= world.amax(0))).all(-1).nonzero()[:, 0]
+    inside[boxed] = tree.inside(points[boxed].unsqueeze(0))[0]
+    # Where a limb is pressed into the body, the nearest face lies within the other part and is no surface.
+    shut_in = inside & (found > 0)
+    near = ((found.abs() < avatar.config.render.min_dis_eps) & ~shut_in).nonzero()[:, 0]
+    density = torch.where(inside, 2 * level, 0.0)
     density[near] = densities(avatar, body, texture_map, points[near])
     volume = filled(density.view(resolution, resolution, resolution).cpu().numpy(), level)
     if not (volume > level).any():

@@ -40,9 +40,11 @@ def adaptive_conv(x: Tensor, predicted: Predicted) -> Tensor:
     weight, bias = predicted
     people, out, inner, kernel, _ = weight.shape
     count, _, height, width = x.shape
-    if kernel == 1 and people == 1 and x.is_contiguous(memory_format=torch.channels_last):
+    if kernel == 1 and x.is_contiguous(memory_format=torch.channels_last):
+        pixels = x.permute(0, 2, 3, 1).reshape(people, -1, inner)
         # Added afterwards, the bias is not first written to every pixel.
-        return torch.matmul(x.permute(0, 2, 3, 1), weight.reshape(out, inner).t()).add_(bias[0]).permute(0, 3, 1, 2)
+        mixed = torch.matmul(pixels, weight.reshape(people, out, inner).mT).add_(bias[:, None])
+        return mixed.view(count, height, width, out).permute(0, 3, 1, 2)
     if kernel == 1:
         pixels = x.reshape(people, count // people, inner, height * width)
         mixed = torch.matmul(weight.reshape(people, 1, out, inner), pixels) + bias.reshape(people, 1, out, 1)
@@ -120,8 +122,11 @@ class SpadeNorm(nn.Module):
         self.conv_weight = None if adaptive else nn.Conv2d(channels, channels, 1)
         self.conv_bias = None if adaptive else nn.Conv2d(channels, channels, 1)
 
-    def maps(self, predictions: Predictions) -> tuple[Tensor, Tensor, bool]:
-        """Scale and shift, (B, C, s, s) when predicted, (1, C, s, s) otherwise, and whether they normalise as well."""
+    def maps(self, predictions: Predictions, last: bool) -> tuple[Tensor, Tensor, bool]:
+        """Scale and shift, (B, C, s, s) when predicted, (1, C, s, s) otherwise, and whether they normalise as well.
+
+        `last`: with the channels last in memory.
+        """
         if self.conv_weight is not None and self.conv_bias is not None:
             return self.conv_weight(self.pixel_feats) + 1, self.conv_bias(self.pixel_feats), False
         scale, shift = next(predictions), next(predictions)
@@ -133,12 +138,13 @@ class SpadeNorm(nn.Module):
             moved = mean[:, None, None, None] * weight
             shift = Predicted(shift.weight - moved, shift.bias - mean * bias)
         both = Predicted(torch.cat((weight, shift.weight), 1), torch.cat((bias, shift.bias), 1))
-        features = self.pixel_feats.expand(weight.shape[0], -1, -1, -1)
+        order = torch.channels_last if last else torch.contiguous_format
+        features = self.pixel_feats.contiguous(memory_format=order).expand(weight.shape[0], -1, -1, -1)
         first, second = adaptive_conv(features, both).chunk(2, 1)
         return first, second, statistics is not None
 
     def forward(self, x: Tensor, predictions: Predictions) -> Tensor:
-        scale, shift, normalised = self.maps(predictions)
+        scale, shift, normalised = self.maps(predictions, x.is_contiguous(memory_format=torch.channels_last))
         x = x if normalised else self.norm_layer(x)
         frames = x.shape[0] // scale.shape[0]
         if frames > 1 and scale.shape[0] > 1:

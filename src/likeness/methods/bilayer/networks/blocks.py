@@ -14,7 +14,7 @@ from likeness.methods.bilayer.networks.adaptive import (
     apply_norm,
     make_norm,
 )
-from likeness.methods.bilayer.networks.resized import ResizedConv, add_upsampled
+from likeness.methods.bilayer.networks.convolution import Convolution, add_upsampled
 
 DOWN = ("avgpool", "maxpool", "pixelunshuffle")
 UP = ("nearest", "bilinear", "pixelshuffle")
@@ -112,13 +112,13 @@ class ResBlock(nn.Module):
             layers: list[nn.Module]
             if scaling == "nearest" and biased and not separable_conv:
                 # The identity keeps the convolution at its published position.
-                return [nn.Identity(), ResizedConv(inner, outer, "nearest")]
+                return [nn.Identity(), Convolution(inner, outer, "nearest")]
             if scaling == "avgpool" and biased and not separable_conv:
-                return [ResizedConv(inner, outer, "avgpool")]
+                return [Convolution(inner, outer, "avgpool")]
             if separable_conv:
                 layers = [nn.Conv2d(inner, outer, 3, padding=1, bias=False), nn.Conv2d(outer, outer, 1, bias=biased)]
             else:
-                layers = [nn.Conv2d(inner, outer, 3, padding=1, bias=biased)]
+                layers = [Convolution(inner, outer) if biased else nn.Conv2d(inner, outer, 3, padding=1, bias=False)]
             if not biased:
                 if size is None:
                     raise ValueError("a pixel bias needs the spatial size of its input")

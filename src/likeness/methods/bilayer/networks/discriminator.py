@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likeness.methods.bilayer.networks import convolution
 from likeness.methods.bilayer.networks.adaptive import make_norm
 from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
 from likeness.methods.bilayer.networks.options import NetworkOptions
@@ -69,6 +70,6 @@ class Discriminator(nn.Module):
         pictures = torch.cat((real, fake))
         if not self.no_stickman:
             pictures = torch.cat((pictures, torch.cat((stickmen, stickmen))), 1)
-        scores, features = self.net(pictures)
+        scores, features = self.net(convolution.laid_out(pictures))
         count = real.shape[0]
         return Judgement(scores[:count], scores[count:], [f[:count] for f in features], [f[count:] for f in features])

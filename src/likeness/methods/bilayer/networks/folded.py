@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from likeness.methods.bilayer.networks.adaptive import AdaptiveNorm, Predicted
 from likeness.methods.bilayer.networks.blocks import ResBlock
+from likeness.methods.bilayer.networks.convolution import Convolution, FixedConv, add_upsampled
 from likeness.methods.bilayer.networks.inference_generator import InferenceGenerator, Layers
-from likeness.methods.bilayer.networks.resized import FixedConv, ResizedConv, add_upsampled
 
 SLOPE = 0.2
 
@@ -95,7 +95,7 @@ class FoldedGenerator(nn.Module):
             assert isinstance(block, ResBlock)
             norm1, _, conv1, norm2, _ = block.block_feats
             _, conv2 = block.block
-            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, ResizedConv)
+            assert isinstance(conv1, nn.Conv2d) and isinstance(conv2, Convolution)
             assert conv1.bias is not None and conv2.bias is not None
             norm = _Norm(*scale_and_shift(norm1, groups))
             scale, shift = scale_and_shift(norm2, groups)

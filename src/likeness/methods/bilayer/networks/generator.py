@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from likeness.methods.bilayer.networks import convolution
 from likeness.methods.bilayer.networks.adaptive import Predicted, make_norm
 from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
 
@@ -59,6 +60,7 @@ class Generator(nn.Module):
     def forward(self, x: Tensor, predicted: Sequence[Predicted]) -> list[Tensor]:
         """Inputs (N, C, size, size) and the parameter groups in order of use -> what each head makes."""
         groups = iter(predicted)
+        x = convolution.laid_out(x)
         for block in self.blocks[:-1]:
             x, _ = block(x, groups)
         x = F.leaky_relu(self.blocks[-1](x, groups), 0.2, inplace=True)

@@ -5,6 +5,7 @@ from math import log2
 import torch
 from torch import Tensor, nn
 
+from likeness.methods.bilayer.networks import convolution
 from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
 from likeness.methods.bilayer.networks.options import NetworkOptions
 from likeness.methods.bilayer.networks.warp import masked
@@ -62,4 +63,4 @@ class IdentityEmbedder(nn.Module):
                 raise ValueError("this identity embedder masks its input and needs segmentations")
             imgs = masked(imgs, segs)
         x = imgs if self.options.emb_no_stickman else torch.cat((imgs, stickmen), 2)
-        return self.net(x.flatten(0, 1), x.shape[1])
+        return self.net(convolution.laid_out(x.flatten(0, 1)), x.shape[1])

@@ -5,6 +5,7 @@ from math import log2
 import torch
 from torch import Tensor, nn
 
+from likeness.methods.bilayer.networks import convolution
 from likeness.methods.bilayer.networks.blocks import ResBlock, channels_at
 from likeness.methods.bilayer.networks.inference_generator import Frame
 from likeness.methods.bilayer.networks.options import NetworkOptions
@@ -76,7 +77,8 @@ class TextureEnhancer(nn.Module):
                 error = goal - guess
                 energy = error.abs().sum() if self.loss_type == "l1" else 0.5 * error.square().sum()
                 (gradient,) = torch.autograd.grad(energy, leaf)
-            texture = texture + torch.tanh(self.net(torch.cat((repeated, gradient), 1), sources))
+            shown = convolution.laid_out(torch.cat((repeated, gradient), 1))
+            texture = texture + torch.tanh(self.net(shown, sources))
         return texture
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import remove_spectral_norm, spectral_norm
@@ -72,10 +73,15 @@ class Spade(nn.Module):
                 continue
             # A 1x1 convolution commutes with nearest resizing; the smaller of the two grids is the cheaper one.
             shrinks = condition.shape[-2] > values.shape[-2]
-            modulation = mlp(F.interpolate(condition, values.shape[-2:]) if shrinks else condition)
-            gamma, beta = F.interpolate(modulation, values.shape[-2:]).chunk(2, dim=1)
-            output = output * (1 + gamma) + beta
+            modulation = mlp(_resized(condition, values) if shrinks else condition)
+            gamma, beta = _resized(modulation, values).chunk(2, dim=1)
+            output = torch.addcmul(output + beta, output, gamma)
         return output
+
+
+def _resized(picture: Tensor, to: Tensor) -> Tensor:
+    """`picture` on the grid of `to`, by nearest cells."""
+    return picture if picture.shape[-2:] == to.shape[-2:] else F.interpolate(picture, to.shape[-2:])
 
 
 class SpadeConv(nn.Module):

@@ -14,8 +14,6 @@ from likeness.media.image import read_image
 
 LABELS_AND_IMAGES = (("normal", "tex"), ("seg_maps", "images"))
 """Folders of normal maps and texture maps: the actor's own, and the links that the published trainer wants."""
-LARGEST_SCALE = 1.2
-"""Of the random enlargement before the crop."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,14 @@ def read_pairs(folder: Path) -> list[tuple[Path, Path]]:
     raise UserError("holds neither normal/ and tex/ nor seg_maps/ and images/", path=folder)
 
 
+def mean_picture(pairs: list[tuple[Path, Path]], size: int) -> Tensor:
+    """(3, size, size) the mean of all pictures, in [-1, 1]."""
+    total = torch.zeros(3, size, size)
+    for _, path in pairs:
+        total = total + crop_picture(read_image(path), size, size, np.zeros(2))
+    return total / len(pairs)
+
+
 def clip_length(epoch: int, first: int, largest: int) -> int:
     """Frames of a clip in `epoch` (counted from 1): doubled every epoch up to `largest`."""
     return min(first * 2 ** min(epoch - 1, 30), largest)
@@ -59,6 +65,7 @@ class Clips(Batches[ClipBatch]):
         size: side of the pictures.
         batch_size: clips in a global batch.
         first, largest: see `clip_length`; no clip is longer than the sequence.
+        largest_scale: of the random enlargement before the crop.
         seed: of starts and crops.
         rank, world: this process and how many share each batch.
     """
@@ -71,12 +78,13 @@ class Clips(Batches[ClipBatch]):
         batch_size: int,
         first: int,
         largest: int,
+        largest_scale: float,
         seed: int,
         rank: int = 0,
         world: int = 1,
     ):
         self.pairs, self.size, self.batch_size, self.first, self.largest = pairs, size, batch_size, first, largest
-        self.seed, self.rank, self.world = seed, rank, world
+        self.largest_scale, self.seed, self.rank, self.world = largest_scale, seed, rank, world
         self.set_epoch(1)
 
     def __len__(self) -> int:
@@ -92,7 +100,7 @@ class Clips(Batches[ClipBatch]):
         random = np.random.default_rng([abs(self.seed), self.epoch, position, place])
         length = min(clip_length(self.epoch, self.first, self.largest), len(self.pairs))
         start = int(random.integers(len(self.pairs) - length + 1))
-        side = round(self.size * random.uniform(1, LARGEST_SCALE))
+        side = round(self.size * random.uniform(1, self.largest_scale))
         corner = random.uniform(size=2)
         frames = [
             [crop_picture(read_image(path), side, self.size, corner) for path in pair]

@@ -26,6 +26,13 @@ class TextureConfig(EngineConfig):
     """Adam's learning rate."""
     lr_halved_every: int = 100
     """Epochs after which both learning rates halve."""
+    adam_betas: tuple[float, float] = (0.0, 0.999)
+    """Adam's averaging of gradients and of their squares."""
+    initial_gain: float = 0.02
+    """Of the generator's first weights (Xavier), all but those of its last convolution."""
+    spectral_norm: bool = True
+    """On the generator's convolutions. The gain of 0.02 needs it; without it, and with 1.2, small networks learn in a
+    fraction of the updates."""
     average_decay: float = 0.999
     """Share of the old averaged generator that stays at each iteration."""
     average_from: int = 500
@@ -38,6 +45,10 @@ class TextureConfig(EngineConfig):
     """VGG19 features; needs `vgg19_weights`."""
     flow_weight: float = 10.0
     """Flow, warp and mask losses."""
+    pixel_weight: float = 0.0
+    """Mean absolute difference of colours; published is none, which needs VGG19 and many thousand updates instead."""
+    largest_scale: float = 1.2
+    """Pictures are enlarged by up to this and cropped; 1 shows each texel in its own place, always."""
     vgg19_weights: Path | None = None
     """torchvision's VGG19 weights; without them the perceptual term is left out."""
     flow_script: Path | None = None
@@ -54,6 +65,13 @@ class TextureConfig(EngineConfig):
             raise UserError(
                 f"clips of {self.clip_first} to {self.clip_largest} frames: expected 1 or more, not falling"
             )
+        if self.largest_scale < 1:
+            raise UserError(f"--largest-scale {self.largest_scale:g}: expected 1 or more")
+        if self.generator.mean_picture and self.largest_scale > 1:
+            raise UserError(
+                f"--largest-scale {self.largest_scale:g} moves texels, and --generator.mean-picture holds each in its "
+                "place: give --largest-scale 1 or --no-generator.mean-picture"
+            )
 
 
 PRESETS: Mapping[str, TextureConfig] = {
@@ -61,9 +79,22 @@ PRESETS: Mapping[str, TextureConfig] = {
     "tiny": TextureConfig(
         epochs=4,
         clip_first=3,
-        clip_largest=4,
+        clip_largest=3,
+        lr_generator=2e-3,
+        lr_halved_every=2,
+        adam_betas=(0.9, 0.999),
+        initial_gain=1.2,
+        spectral_norm=False,
+        average_decay=0.98,
         average_from=20,
-        generator=GeneratorConfig(size=256, filters=4, max_filters=32, latent=16, flow_filters=4, flow_blocks=2),
+        gan_weight=0.1,
+        feature_weight=0.5,
+        flow_weight=0.5,
+        pixel_weight=10.0,
+        largest_scale=1.0,
+        generator=GeneratorConfig(
+            size=256, filters=4, max_filters=128, latent=16, flow_filters=4, flow_blocks=2, mean_picture=True
+        ),
         discriminator=DiscriminatorConfig(image_filters=8, image_layers=3, temporal=1, temporal_filters=8),
     ),
 }

@@ -18,6 +18,8 @@ FIRST_DEPTH = 7
 WARP_LEVELS = 3
 """Finest blocks that also see the warped previous frame."""
 RES_BLOCKS = 4
+BRIGHTEST = 0.98
+"""Where the mean picture is held before its inverse tanh: nearer to 1 nothing could be learned any more."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class GeneratorConfig:
     """Channels of the flow network at full size."""
     flow_blocks: int = 6
     """Residual blocks of the flow network."""
+    mean_picture: bool = False
+    """Begin at the mean training picture and learn what differs from it; published is no such start."""
 
     def __post_init__(self) -> None:
         if self.size < 256 or self.size % 128:
@@ -88,6 +92,8 @@ class TextureGenerator(nn.Module):
         previous = config.frames - 1
         self.flow_network_temp = FlowNetwork(3 * config.frames, 3 * previous, config.flow_filters, config.flow_blocks)
         self.img_prev_embedding = Embedder(4, channels, skips=True)
+        start = torch.zeros(3, config.size, config.size) if config.mean_picture else None
+        self.register_buffer("before_tanh", start)
 
     def _conditions(self, level: int) -> list[int]:
         channels = self.config.channels(min(level, DEPTH))
@@ -148,7 +154,13 @@ class TextureGenerator(nn.Module):
             hidden = self.get_submodule(f"up_{level}")(hidden, *conditions)
             if level > 0:
                 hidden = F.interpolate(hidden, scale_factor=2)
-        return torch.tanh(self.conv_img(activate(hidden)).float())
+        values = self.conv_img(activate(hidden)).float()
+        return torch.tanh(values if self.before_tanh is None else values + self.before_tanh)
+
+
+def set_mean_picture(generator: nn.Module, mean: Tensor) -> None:
+    """Let a generator with `mean_picture` start at `mean` (3, H, W) in [-1, 1]."""
+    generator.get_buffer("before_tanh").copy_(mean.clamp(-BRIGHTEST, BRIGHTEST).atanh())
 
 
 class _Linear(nn.Module):

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from likeness.engine import Context, OptimizerSpec, Stage, UpdateSpec, load_tensors, load_weights
 from likeness.methods.neural_actor.vid2vid import losses
 from likeness.methods.neural_actor.vid2vid.blocks import add_spectral_norm, initialise
-from likeness.methods.neural_actor.vid2vid.clips import ClipBatch, Clips, read_pairs
+from likeness.methods.neural_actor.vid2vid.clips import ClipBatch, Clips, mean_picture, read_pairs
 from likeness.methods.neural_actor.vid2vid.config import TextureConfig
 from likeness.methods.neural_actor.vid2vid.discriminator import TextureDiscriminator, triple
 from likeness.methods.neural_actor.vid2vid.flow import FlowEstimator, ScriptedFlow, dis_flow
 from likeness.methods.neural_actor.vid2vid.flow_network import warp
-from likeness.methods.neural_actor.vid2vid.generator import Generated, TextureGenerator
+from likeness.methods.neural_actor.vid2vid.generator import Generated, TextureGenerator, set_mean_picture
 
 
 class TextureStage(Stage[TextureConfig, ClipBatch]):
@@ -21,10 +22,11 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
 
     def __init__(self, config: TextureConfig):
         super().__init__(config)
-        generator = initialise(TextureGenerator(config.generator))
+        generator = initialise(TextureGenerator(config.generator), config.initial_gain)
+        initialise(generator.get_submodule("conv_img"))
         average = TextureGenerator(config.generator).requires_grad_(False)
         self.networks = {
-            "generator": add_spectral_norm(generator),
+            "generator": add_spectral_norm(generator) if config.spectral_norm else generator,
             "discriminator": add_spectral_norm(initialise(TextureDiscriminator(config.discriminator))),
             "average": average,
         }
@@ -37,6 +39,10 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
             load_weights(self.vgg, weights, config.vgg19_weights)
 
     def initialise(self, ctx: Context) -> None:
+        if self.config.generator.mean_picture:
+            mean = mean_picture(read_pairs(self.config.data), self.config.generator.size)
+            for name in ("generator", "average"):
+                set_mean_picture(self.networks[name], mean)
         refresh_average(self.networks["generator"], self.networks["average"], 0.0)
         if self.vgg is None:
             print("no perceptual loss: --vgg19-weights PATH adds it")
@@ -48,7 +54,7 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
     def _adam(self, name: str, rate: float) -> OptimizerSpec:
         every = self.config.lr_halved_every
         return OptimizerSpec(
-            factory=lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=(0.0, 0.999)),
+            factory=lambda parameters: torch.optim.Adam(parameters, lr=rate, betas=self.config.adam_betas),
             networks=(name,),
             schedule=lambda epochs: 0.5 ** (epochs // every),
             per="epoch",
@@ -60,7 +66,7 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
         for head in ["image", *(f"temporal{scale}" for scale in range(config.discriminator.temporal))]:
             weights |= {f"gan_{head}": config.gan_weight, f"features_{head}": config.feature_weight}
         weights |= {name: config.flow_weight for name in ("flow", "warp", "mask")}
-        weights["perceptual"] = config.perceptual_weight
+        weights |= {"perceptual": config.perceptual_weight, "pixel": config.pixel_weight}
         return {
             "generator": UpdateSpec(("generator",), weights=weights),
             "discriminator": UpdateSpec(("discriminator",)),
@@ -76,6 +82,7 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
             batch_size=config.batch_size,
             first=config.clip_first,
             largest=config.clip_largest,
+            largest_scale=config.largest_scale,
             seed=config.seed,
             rank=rank,
             world=world,
@@ -105,6 +112,8 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
             terms[f"features_{head}"] = losses.feature_matching_loss(seen, false)
         if self.vgg is not None:
             terms["perceptual"] = losses.perceptual_loss(self.vgg.to(target.device), made.image, target)
+        if self.config.pixel_weight > 0:
+            terms["pixel"] = F.l1_loss(made.image, target)
         if made.flow is not None and made.mask is not None and made.warped is not None:
             truth = self.find_flow(target, real[-2])
             confidence = losses.flow_confidence(target, warp(real[-2], truth))

@@ -1,7 +1,8 @@
-"""A 3x3 convolution and the resampling beside it as one convolution, which is exact and needs 4/9 of the products.
+"""3x3 convolutions and the resampling beside them, each by its fastest way; all are exact but for rounding.
 
-After nearest upsampling each output pixel sees only 2x2 different pixels; before a 2x2 average pool the sum of four
-3x3 windows is one 4x4 window. Along one axis the four taps of either kernel are sums of the three given ones.
+After nearest upsampling each output pixel sees only 2x2 different pixels: one transposed convolution whose four taps
+an axis are sums of the three given ones. Pooling commutes with a convolution: pixels averaged 2x2 at every place, then
+every second pixel convolved.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from likeness.methods.bilayer.networks import winograd
+from likeness.methods.bilayer.networks import products
+from likeness.methods.bilayer.networks.spectral_norm import DividesItself, divided, measured
+from likeness.nets.convolution import conv3x3, pays
 
 Resize = Literal["none", "nearest", "avgpool"]
 
@@ -31,22 +34,48 @@ def composed(weight: Tensor, taps: tuple[tuple[float, ...], ...]) -> Tensor:
     return (weight.reshape(-1, 9) @ both).reshape(*weight.shape[:2], 4, 4)
 
 
-class ResizedConv(nn.Conv2d):
-    """A 3x3 convolution after nearest upsampling by two, or before average pooling by two; parameters as of the 3x3."""
+class Convolution(DividesItself, nn.Conv2d):
+    """A 3x3 convolution, padded by zeros; after nearest upsampling by two, or before average pooling by two."""
 
-    def __init__(self, in_channels: int, out_channels: int, resize: Resize):
+    def __init__(self, in_channels: int, out_channels: int, resize: Resize = "none"):
         super().__init__(in_channels, out_channels, 3, padding=1)
         self.resize = resize
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.resize == "avgpool":
-            return F.conv2d(x, composed(self.weight, POOLED), self.bias, stride=2, padding=1)
+        assert self.bias is not None
+        normed = measured(self)
+        weight = self.weight if normed is None else normed.weight
+        fast = x.is_contiguous(memory_format=torch.channels_last)
+        winograds = self.resize == "none" and pays(x, weight)
+        if fast and not winograds and products.suits(x, weight, self.resize):
+            return products.convolve(x, weight if normed is None else normed, self.bias, self.resize)
+        if normed is not None:
+            weight = divided(normed)
         if self.resize == "nearest" and x.shape[-1] >= SMALL:
-            kernel = composed(self.weight, UPSAMPLED).transpose(0, 1)
-            return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+            return F.conv_transpose2d(x, composed(weight, UPSAMPLED).transpose(0, 1), self.bias, stride=2, padding=1)
         if self.resize == "nearest":
             x = F.interpolate(x, scale_factor=2, mode="nearest")
-        return super().forward(x)
+        if self.resize == "avgpool" and fast:
+            return convolve_pooled(x, weight, self.bias)
+        if self.resize == "avgpool":
+            return F.conv2d(x, composed(weight, POOLED), self.bias, stride=2, padding=1)
+        if fast:
+            return conv3x3(x, weight, self.bias)
+        return F.conv2d(x, weight, self.bias, padding=1)
+
+
+def laid_out(x: Tensor) -> Tensor:
+    """Pictures as a network best has them: where gradients are wanted, channels last, which takes the fast ways.
+
+    Otherwise as they are: torch's sums with channels first are three times as exact, and a UV field that is off by 1e-6
+    can be seen in a rough texture. Who needs speed without gradients fixes the kernels (`fix_kernels`).
+    """
+    return x.contiguous(memory_format=torch.channels_last) if torch.is_grad_enabled() else x
+
+
+def convolve_pooled(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """A 3x3 convolution, then average pooling by two: pictures (N, C, H, W) of even sides -> (N, K, H / 2, W / 2)."""
+    return F.conv2d(F.avg_pool2d(x, 2, 1, padding=1), weight, bias, stride=2)
 
 
 def add_upsampled(large: Tensor, small: Tensor) -> Tensor:
@@ -108,52 +137,44 @@ def convolve_differences(x: Tensor, kernels: Sequence[Tensor], bias: Tensor) -> 
 DIFFERENCES = ("same", "rows", "columns", "corners")
 """Buffers of `FixedConv` that hold `difference_kernels`."""
 
-WIDE = 256
+SPARING = 256
 """From this many channels on, the products saved by differences are worth the sums."""
 
 
 class FixedConv(nn.Module):
-    """A convolution of given weight (out, in, k, k) and bias, for inference: what can be done to its kernel is done.
+    """A convolution of given weight (out, in, 3, 3) and bias, for inference: what can be done to its kernel is done.
 
     Args:
         weight, bias: as of the convolution without resampling.
         resize: the resampling beside it.
-        large: its pictures may be large enough for `winograd`, whose kernels take four times the memory.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none", large: bool = True):
+    def __init__(self, weight: Tensor, bias: Tensor, resize: Resize = "none"):
         super().__init__()
         self.resize = resize
-        suited = weight.shape[-1] == 3 and weight.shape[0] >= winograd.WORTH[0] and weight.shape[1] >= winograd.WORTH[1]
-        self.points: Tensor | None
-        self.register_buffer("points", winograd.points_of(weight) if resize == "none" and suited and large else None)
-        self.differences = weight.shape[1] >= WIDE and resize == "nearest"
+        self.differences = weight.shape[1] >= SPARING and resize == "nearest"
         for name, part in zip(DIFFERENCES, difference_kernels(weight) if self.differences else (), strict=False):
             self.register_buffer(name, part)
-        if resize != "none":
-            weight = composed(weight, POOLED if resize == "avgpool" else UPSAMPLED)
         if resize == "nearest":
-            weight = weight.transpose(0, 1)
+            weight = composed(weight, UPSAMPLED).transpose(0, 1)
         self.register_buffer("weight", weight.contiguous(memory_format=torch.channels_last))
         self.register_buffer("bias", bias.contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         weight, bias = self.get_buffer("weight"), self.get_buffer("bias")
-        if self.points is not None and winograd.suits(x):
-            return winograd.convolve(x, self.points, bias)
-        if self.differences and winograd.serves(x):
+        if self.differences and x.device.type == "cpu" and x.dtype == torch.float32 and not torch.jit.is_tracing():
             return convolve_differences(x, [self.get_buffer(name) for name in DIFFERENCES], bias)
         if self.resize == "nearest":
             return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
         if self.resize == "avgpool":
-            return F.conv2d(x, weight, bias, stride=2, padding=1)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            return convolve_pooled(x, weight, bias)
+        return conv3x3(x, weight, bias)
 
 
-def fix_kernels(network: nn.Module, large: bool = True) -> None:
+def fix_kernels(network: nn.Module) -> None:
     """Replace, in place, all 3x3 convolutions by `FixedConv`; spectral norms are folded already."""
     for module in list(network.modules()):
         for name, layer in module.named_children():
             if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3) and layer.bias is not None:
-                resize = layer.resize if isinstance(layer, ResizedConv) else "none"
-                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), resize, large))
+                resize = layer.resize if isinstance(layer, Convolution) else "none"
+                setattr(module, name, FixedConv(layer.weight.detach(), layer.bias.detach(), resize))
