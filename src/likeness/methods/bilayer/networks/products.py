@@ -154,5 +154,5 @@ def _pixels(x: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _flat(tensor: Tensor):  # type: ignore[no-untyped-def]
+def _flat(tensor: Tensor):
     return as_array(tensor.view(-1), wp.float32)
