@@ -34,7 +34,7 @@ def test_generator_trains_on_every_kind_of_frame_and_folds():
         torch.testing.assert_close(fold_spectral_norm(network)(labels[:, 0]).image, before, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("size", "frames"), [(128, 3), (300, 3), (256, 1)])
+@pytest.mark.parametrize(("size", "frames"), [(128, 3), (300, 3), (256, 0)])
 def test_generator_sizes_that_cannot_work(size, frames):
     with pytest.raises(UserError, match="texture predictor needs"):
         GeneratorConfig(size=size, frames=frames)
