@@ -141,6 +141,17 @@ def test_absent_webcam_is_explained():
         next(video.read_frames("webcam:93"))
 
 
+def test_a_webcam_is_read_from_the_systems_device(tmp_path, monkeypatch):
+    video.write_video(tmp_path / "camera.mp4", _frames(3), synthetic=True)
+    opened = av.open
+
+    def camera(name, *, format=None):
+        return opened(str(tmp_path / "camera.mp4") if (name, format) == ("/dev/video2", "v4l2") else name)
+
+    monkeypatch.setattr(av, "open", camera)
+    assert len(list(video.read_frames("webcam:2"))) == 3
+
+
 def test_a_failed_or_empty_video_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="no frame"):
         video.write_video(tmp_path / "a.mp4", [], synthetic=True)
