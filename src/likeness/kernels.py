@@ -8,6 +8,7 @@ file should call `wp.set_module_options(KERNEL_OPTIONS)`.
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import warp as wp
@@ -36,6 +37,7 @@ def _start() -> None:
 
 
 _start()
+_Argument: Any = type(wp.from_torch(torch.zeros(1), return_ctype=True))
 
 
 def launch(kernel: wp.Kernel, dim: int | Sequence[int], arguments: Sequence, device: torch.device) -> None:
@@ -59,6 +61,13 @@ def as_array(tensor: Tensor, dtype: type):
     if not tensor.numel():
         tensor = torch.empty(tensor.shape, dtype=tensor.dtype, device=tensor.device)  # for strides that Warp accepts
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False, return_ctype=True)
+
+
+def floats(tensor: Tensor):
+    """All numbers of a dense float32 `tensor` as one flat argument, in the order in which they lie in memory."""
+    array = _Argument(tensor.data_ptr(), 0, 1, (tensor.numel(),), (4,))
+    array._ref = tensor  # kept for as long as the argument is
+    return array
 
 
 def lanes(threads: int, device: torch.device) -> int:

@@ -5,10 +5,9 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-import warp as wp
 from torch import Tensor
 
-from likeness.kernels import as_array, launch
+from likeness.kernels import floats, launch
 from likeness.nets import activation_kernels as kernels
 from likeness.nets.winograd import weight_gradients_asked
 
@@ -65,7 +64,7 @@ class _ScaledLeakyReLU(torch.autograd.Function):
         y = x.contiguous(memory_format=torch.channels_last)
         if y is x:
             ctx.mark_dirty(x)
-        arguments = [_flat(y), *_settings(y, scale, factor, bias, noise, strength, limits)]
+        arguments = [floats(y), *_settings(y, scale, factor, bias, noise, strength, limits)]
         launch(kernels.activate, y.shape[0] * y.shape[2], arguments, y.device)
         # The result alone tells what came in: the map is invertible where it has a slope.
         ctx.save_for_backward(y, scale, bias, noise, strength, unit, None)
@@ -85,8 +84,8 @@ class _ScaledLeakyReLU(torch.autograd.Function):
         sums, moments = y.new_empty(n, rows, channels), y.new_empty(n, rows, channels)
         along_noise = y.new_empty(n * rows)
         settings = _settings(y, scale, ctx.factor, bias, noise, strength, ctx.limits)
-        outputs = [_flat(of_x), *(as_array(t.view(-1), wp.float32) for t in (sums, moments, along_noise))]
-        arguments = [_flat(gradient), _flat(y), *settings[:4], *outputs, *settings[4:]]
+        outputs = [floats(t) for t in (of_x, sums, moments, along_noise)]
+        arguments = [floats(gradient), floats(y), *settings[:4], *outputs, *settings[4:]]
         launch(kernels.activate_backward, n * rows, arguments, y.device)
         of_scale = moments.sum(1) / scale if needs[1] else None
         of_bias = sums.sum((0, 1)) if needs[3] else None
@@ -140,11 +139,6 @@ def _settings(x, scale, factor, bias, noise, strength, limits) -> list:
     """The kernels' arguments beside the pictures."""
     nothing = x.new_empty(0)
     scale = x.new_full(x.shape[:2], factor) if scale is None else scale.contiguous()
-    arrays = [scale.view(-1), bias, nothing if noise is None else noise.reshape(-1),
-              nothing if strength is None else strength.view(1)]  # fmt: skip
+    arrays = [scale, bias, nothing if noise is None else noise.contiguous(), nothing if strength is None else strength]
     numbers = [x.shape[2], x.shape[3], x.shape[1], 0 if noise is None else len(noise), limits[0], LEAK, limits[1]]
-    return [*(as_array(array, wp.float32) for array in arrays), *numbers]
-
-
-def _flat(x: Tensor):
-    return as_array(x.permute(0, 2, 3, 1).reshape(-1), wp.float32)
+    return [*map(floats, arrays), *numbers]

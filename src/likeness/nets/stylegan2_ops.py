@@ -10,10 +10,9 @@ import math
 
 import torch
 import torch.nn.functional as F
-import warp as wp
 from torch import Tensor
 
-from likeness.kernels import as_array, launch
+from likeness.kernels import floats, launch
 from likeness.nets import resample_kernels as kernels
 from likeness.nets.convolution import conv3x3
 from likeness.nets.other_convolutions import doubled, halved, pointwise
@@ -107,8 +106,7 @@ def _doubled_channels_last(x: Tensor, gain: float) -> Tensor:
     n, channels, rows, columns = x.shape
     shape = n, channels, 2 * rows, 2 * columns
     result = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-    arrays = [as_array(t.permute(0, 2, 3, 1).reshape(-1), wp.float32) for t in (x, result)]
-    launch(kernels.doubled, 2 * n * rows, [*arrays, rows, columns, channels, gain], x.device)
+    launch(kernels.doubled, 2 * n * rows, [floats(x), floats(result), rows, columns, channels, gain], x.device)
     return result
 
 

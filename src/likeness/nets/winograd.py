@@ -13,11 +13,10 @@ from contextvars import ContextVar
 from typing import cast
 
 import torch
-import warp as wp
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from likeness.kernels import as_array, launch
+from likeness.kernels import floats, launch
 from likeness.nets import winograd_kernels as kernels
 
 TILES = 512
@@ -109,7 +108,7 @@ class _WeightGradient(torch.autograd.Function):
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, padding: int) -> Tensor:
     out, into = weight.shape[:2]
     filters = weight.new_empty(36, out, into)
-    arrays = [_flat(weight.contiguous()), _flat(filters)]
+    arrays = [floats(weight.contiguous()), floats(filters)]
     launch(kernels.transform_filters, out, [*arrays, out, into, int(turned)], x.device)
     if not turned:
         filters = filters.transpose(1, 2)
@@ -124,8 +123,8 @@ def _convolved(x: Tensor, weight: Tensor, bias: Tensor | None, turned: bool, pad
     offset = pictures.new_zeros(into) if bias is None else bias.contiguous()
     tiles, at_once = _tiles(result.permute(0, 2, 3, 1))
     transformed, products = pictures.new_empty(36, at_once, out), pictures.new_empty(36, at_once, into)
-    to_tiles = [_flat(pictures), _flat(transformed)]
-    from_tiles = [_flat(products), _flat(offset), _flat(result.permute(0, 2, 3, 1))]
+    to_tiles = [floats(pictures), floats(transformed)]
+    from_tiles = [floats(products), floats(offset), floats(result)]
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
         launch(kernels.transform_input, count, [*to_tiles, first, at_once, rows, columns, out, padding], x.device)
@@ -141,14 +140,14 @@ def _weight_gradient(x: Tensor, gradient: Tensor, padding: int) -> Tensor:
     tiles, at_once = _tiles(gradients)
     transformed, spread = pictures.new_empty(36, at_once, into), pictures.new_empty(36, at_once, out)
     total = pictures.new_zeros(36, out, into)
-    from_pictures, from_gradients = [_flat(pictures), _flat(transformed)], [_flat(gradients), _flat(spread)]
+    from_pictures, from_gradients = [floats(pictures), floats(transformed)], [floats(gradients), floats(spread)]
     for first in range(0, tiles, at_once):
         count = min(at_once, tiles - first)
         launch(kernels.transform_input, count, [*from_pictures, first, at_once, rows, columns, into, padding], x.device)
         launch(kernels.transform_gradient, count, [*from_gradients, first, at_once, height, width, out], x.device)
         total.baddbmm_(spread[:, :count].transpose(1, 2), transformed[:, :count])
     result = pictures.new_empty(out, into, 3, 3)
-    launch(kernels.gather_filters, out, [_flat(total), _flat(result), out, into], x.device)
+    launch(kernels.gather_filters, out, [floats(total), floats(result), out, into], x.device)
     return result
 
 
@@ -157,7 +156,3 @@ def _tiles(result: Tensor) -> tuple[int, int]:
     number, height, width, _ = result.shape
     tiles = number * ((height + 3) // 4) * ((width + 3) // 4)
     return tiles, min(TILES, tiles)
-
-
-def _flat(tensor: Tensor):
-    return as_array(tensor.view(-1), wp.float32)

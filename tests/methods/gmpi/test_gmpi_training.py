@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from likeness.engine import train
+from likeness.errors import UserError
 from likeness.methods.gmpi import losses
 from likeness.methods.gmpi.config import GMPI_PRESETS, STYLEGAN2_PRESETS, GMPIConfig, StyleGAN2Config
 from likeness.methods.gmpi.initialise import start_from
@@ -186,3 +187,8 @@ def test_snapshots_show_the_live_and_the_average_network(collection, tmp_path):
         assert any(name in stem for stem in found), (name, sorted(found))
     grid = next(picture for stem, picture in found.items() if stem.endswith("fixed_ema"))
     assert grid.size == (5 * 16 + 4 * 2, 5 * 16 + 4 * 2)
+
+
+def test_tokens_are_trained_with_as_many_planes():
+    with pytest.raises(UserError, match="--planes 32"):
+        GMPIConfig(experiment_name="t", variant="tokens", planes=8)

@@ -17,7 +17,13 @@ from likeness.methods.neural_actor.vid2vid.clips import Clips, clip_length, crop
 from likeness.methods.neural_actor.vid2vid.config import TextureConfig
 from likeness.methods.neural_actor.vid2vid.discriminator import DiscriminatorConfig
 from likeness.methods.neural_actor.vid2vid.generator import GeneratorConfig
-from likeness.methods.neural_actor.vid2vid.infer import InferConfig, infer, label_and_image_files, load_generator
+from likeness.methods.neural_actor.vid2vid.infer import (
+    InferConfig,
+    infer,
+    label_and_image_files,
+    load_generator,
+    predict_sequence,
+)
 from likeness.methods.neural_actor.vid2vid.method import TextureStage, predict, refresh_average
 
 GENERATOR = GeneratorConfig(size=256, filters=2, max_filters=4, latent=4, flow_filters=2, flow_blocks=1)
@@ -81,6 +87,7 @@ WRONG = [
     {"clip_first": 0},
     {"clip_first": 8, "clip_largest": 4},
     {"largest_scale": 0.9},
+    {"generator": dataclasses.replace(GENERATOR, frames=1)},
     {"largest_scale": 1.2, "generator": dataclasses.replace(GENERATOR, mean_picture=True)},
 ]
 
@@ -117,6 +124,20 @@ def test_NA20_a_small_predictor_starts_at_the_mean_picture_and_learns_from_there
     assert "pixel" in ctx.calls[1][1] and stage.updates()["generator"].weights["pixel"] == 10.0
     with pytest.raises(UserError, match="original cannot read"):
         export_original(run.folder, tmp_path / "out")
+
+
+def test_NA20_without_history_each_map_is_made_by_itself(maps, tmp_path):
+    alone = dataclasses.replace(GENERATOR, frames=1)
+    options = {"generator": alone, "clip_first": 1, "clip_largest": 1, "gan_weight": 0.0, "feature_weight": 0.0}
+    settings = config(maps, tmp_path, pixel_weight=1.0, **options)
+    stage, ctx = TextureStage(settings), Recorded()
+    stage.step(stage.batches("train", 0, 1)[0], ctx)
+    assert ctx.calls == [("generator", {"pixel"})]  # nobody asks the discriminators
+    generator = stage.networks["average"]
+    assert not [name for name, _ in generator.named_modules() if name.startswith(("flow", "down", "img_prev", "res"))]
+    labels = [torch.rand(3, 256, 256) for _ in range(2)]
+    pictures = list(predict_sequence(generator, labels))
+    torch.testing.assert_close(pictures[1], next(iter(predict_sequence(generator, labels[1:]))))
 
 
 class Recorded:

@@ -11,6 +11,7 @@ from likeness.methods.gmpi.config import GMPIConfig
 from likeness.methods.gmpi.method import build_generator
 from likeness.methods.gmpi.networks import MPI, MPIGenerator, TruncationCentre
 from likeness.methods.gmpi.scene import Scene, Spacing
+from likeness.nets.memory import keep_freed_memory
 from likeness.nets.stylegan2 import Noise
 from likeness.render.multiplane import Rendering, render
 
@@ -21,6 +22,9 @@ class Avatar:
 
     config: GMPIConfig
     generator: MPIGenerator
+
+    def __post_init__(self) -> None:
+        keep_freed_memory()
 
     @classmethod
     def from_run(cls, run: str | Path, which: str = "last", device: str = "cpu") -> "Avatar":

@@ -3,11 +3,10 @@
 from typing import cast
 
 import torch
-import warp as wp
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from likeness.kernels import as_array, launch
+from likeness.kernels import floats, launch
 from likeness.methods.gmpi import projection_kernels as kernels
 
 EPSILON = 1e-8
@@ -55,9 +54,9 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     if x.device.type != "cpu" or x.dtype != torch.float32 or channels % 16:
         variance, mean = torch.var_mean(x, dim=(2, 3))
         return mean, variance
-    flat = x.permute(0, 2, 3, 1).reshape(-1)
+    x = x.contiguous(memory_format=torch.channels_last)
     means, deviations = x.new_empty(n, rows, channels), x.new_empty(n, rows, channels)
-    arrays = [as_array(t.view(-1), wp.float32) for t in (flat, means, deviations)]
+    arrays = [floats(t) for t in (x, means, deviations)]
     launch(kernels.row_moments, n * rows, [*arrays, columns, channels], x.device)
     mean = means.mean(1)
     squares = deviations.sum(1) + columns * (means - mean[:, None]).square().sum(1)

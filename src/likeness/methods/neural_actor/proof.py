@@ -51,8 +51,8 @@ class ProveConfig:
     """Of the person."""
     frames: int = 32
     """Frames to train on."""
-    updates: int = 1500
-    """Updates of training, of the 1500 over which the preset's learning rate falls."""
+    updates: int = 2000
+    """Updates of training; the learning rate falls to a tenth every 1500."""
     weights: Path | None = None
     """Also write the trained actor to this small .safetensors file, as it ships with the package."""
 

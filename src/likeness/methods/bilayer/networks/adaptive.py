@@ -139,7 +139,7 @@ class SpadeNorm(nn.Module):
             shift = Predicted(shift.weight - moved, shift.bias - mean * bias)
         both = Predicted(torch.cat((weight, shift.weight), 1), torch.cat((bias, shift.bias), 1))
         order = torch.channels_last if last else torch.contiguous_format
-        features = self.pixel_feats.contiguous(memory_format=order).expand(weight.shape[0], -1, -1, -1)
+        features = self.pixel_feats.expand(weight.shape[0], -1, -1, -1).contiguous(memory_format=order)
         first, second = adaptive_conv(features, both).chunk(2, 1)
         return first, second, statistics is not None
 

@@ -59,6 +59,11 @@ class TextureConfig(EngineConfig):
     """Sizes of the discriminators."""
 
     def __post_init__(self) -> None:
+        if self.generator.frames == 1 and self.clip_largest > 1:
+            raise UserError(
+                f"clips of up to {self.clip_largest} frames, of which the generator sees one: give --clip-first 1 "
+                "--clip-largest 1, or more --generator.frames"
+            )
         if self.splits != 1:
             raise UserError(f"splits {self.splits}: a clip is learned frame by frame; lower the batch size instead")
         if self.clip_first < 1 or self.clip_largest < self.clip_first:
@@ -77,24 +82,21 @@ class TextureConfig(EngineConfig):
 PRESETS: Mapping[str, TextureConfig] = {
     "paper": TextureConfig(epochs=80, batch_size=4, precision="bf16", visuals_every=1),
     "tiny": TextureConfig(
-        epochs=4,
-        clip_first=3,
-        clip_largest=3,
+        epochs=12,
+        clip_first=1,
+        clip_largest=1,
         lr_generator=2e-3,
-        lr_halved_every=2,
+        lr_halved_every=4,
         adam_betas=(0.9, 0.999),
         initial_gain=1.2,
         spectral_norm=False,
         average_decay=0.98,
         average_from=20,
-        gan_weight=0.1,
-        feature_weight=0.5,
-        flow_weight=0.5,
+        gan_weight=0.0,
+        feature_weight=0.0,
         pixel_weight=10.0,
         largest_scale=1.0,
-        generator=GeneratorConfig(
-            size=256, filters=4, max_filters=128, latent=16, flow_filters=4, flow_blocks=2, mean_picture=True
-        ),
+        generator=GeneratorConfig(size=256, filters=4, max_filters=128, latent=16, frames=1, mean_picture=True),
         discriminator=DiscriminatorConfig(image_filters=8, image_layers=3, temporal=1, temporal_filters=8),
     ),
 }

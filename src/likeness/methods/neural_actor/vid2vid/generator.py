@@ -35,7 +35,7 @@ class GeneratorConfig:
     latent: int = 256
     """Length of the first frame's latent vector."""
     frames: int = 3
-    """Frames a step sees: the present one and its predecessors."""
+    """Frames a step sees: the present one and its predecessors; with 1 each map is made by itself, without flow."""
     flow_filters: int = 32
     """Channels of the flow network at full size."""
     flow_blocks: int = 6
@@ -46,8 +46,8 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         if self.size < 256 or self.size % 128:
             raise UserError(f"size {self.size}: the texture predictor needs a multiple of 128, at least 256")
-        if self.frames < 2:
-            raise UserError(f"frames {self.frames}: the texture predictor needs 2 at least, one of them previous")
+        if self.frames < 1:
+            raise UserError(f"frames {self.frames}: the texture predictor needs 1 at least, the present one")
 
     def channels(self, level: int) -> int:
         """Channels after `level` halvings."""
@@ -83,6 +83,13 @@ class TextureGenerator(nn.Module):
         self.conv_img = ConvBlock(channels[0], 3, active=False, spectral=False)
         self.side = config.size // 2**FIRST_DEPTH
         self.fc = _Linear(config.latent, channels[DEPTH] * self.side**2)
+        if config.frames > 1:
+            self._add_history(channels)
+        start = torch.zeros(3, config.size, config.size) if config.mean_picture else None
+        self.register_buffer("before_tanh", start)
+
+    def _add_history(self, channels: list[int]) -> None:
+        config = self.config
         self.down_first = ConvBlock(3, channels[0], active=False, spectral=False)
         for level in range(DEPTH):
             block = SpadeResBlock(channels[level], channels[level + 1], self._conditions(level))
@@ -92,12 +99,10 @@ class TextureGenerator(nn.Module):
         previous = config.frames - 1
         self.flow_network_temp = FlowNetwork(3 * config.frames, 3 * previous, config.flow_filters, config.flow_blocks)
         self.img_prev_embedding = Embedder(4, channels, skips=True)
-        start = torch.zeros(3, config.size, config.size) if config.mean_picture else None
-        self.register_buffer("before_tanh", start)
 
     def _conditions(self, level: int) -> list[int]:
         channels = self.config.channels(min(level, DEPTH))
-        return [channels, channels] if level < WARP_LEVELS else [channels]
+        return [channels, channels] if level < WARP_LEVELS and self.config.frames > 1 else [channels]
 
     def forward(
         self,
@@ -115,7 +120,7 @@ class TextureGenerator(nn.Module):
             latent: (B, latent) of the first frame; zeros where absent.
         """
         embedding = self.label_embedding(label)
-        if previous_labels is None or previous_images is None:
+        if previous_labels is None or previous_images is None or self.config.frames == 1:
             return Generated(self._decode(self._first(embedding, latent), embedding, [None] * WARP_LEVELS))
         wanted = self.config.frames - 1
         previous_labels, previous_images = previous_labels[:, -wanted:], previous_images[:, -wanted:]

@@ -83,7 +83,8 @@ def predict_sequence(generator: TextureGenerator, normal_maps: Iterable[Tensor])
         label = crop_picture(normals, size, size, np.zeros(2)).unsqueeze(0).to(device)
         history = (torch.stack(labels, 1), torch.stack(images, 1)) if images else ()
         image = generator(label, *history).image
-        labels, images = [*labels, label][-kept:], [*images, image][-kept:]
+        if kept:
+            labels, images = [*labels, label][-kept:], [*images, image][-kept:]
         yield ((image[0] + 1) / 2).clamp(0, 1).cpu()
 
 

@@ -97,7 +97,8 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
                 f"hinge_{head}": losses.hinge_loss(seen, false)
                 for head, seen, false in self._judge(batch.labels[:, t], real, [*fakes, made.image.detach()])
             }
-            ctx.update("discriminator", hinges)
+            if hinges:
+                ctx.update("discriminator", hinges)
             ctx.update("generator", self.generator_terms(batch, t, fakes, made))
             fakes.append(made.image.detach())
         decay = self.config.average_decay if ctx.update_count >= self.config.average_from else 0.0
@@ -125,7 +126,12 @@ class TextureStage(Stage[TextureConfig, ClipBatch]):
     def _judge(
         self, label: Tensor, real: Sequence[Tensor], fake: Sequence[Tensor]
     ) -> Iterator[tuple[str, list[losses.Judged], list[losses.Judged]]]:
-        """Each discriminator that has frames enough: its name, what it says of the real and of the false frame."""
+        """Each discriminator that has frames enough: its name, what it says of the real and of the false frame.
+
+        None where nothing weighs what they say.
+        """
+        if self.config.gan_weight == self.config.feature_weight == 0:
+            return
         network = self.networks["discriminator"]
         assert isinstance(network, TextureDiscriminator)
         yield "image", network.judge_image(label, real[-1]), network.judge_image(label, fake[-1])
