@@ -53,6 +53,14 @@ def test_another_data_set_is_not_overwritten(tmp_path):
         capture_faces(replace(config, seed=1))
 
 
+def test_bilayers_pictures_and_videos_are_independent_of_workers(tmp_path):
+    config = BilayerCapture(out=tmp_path / "one", people=1, videos=1, sequences=2, frames=3, size=128)
+    capture_bilayer(config)
+    capture_bilayer(replace(config, out=tmp_path / "two", workers=2))
+    assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
+    assert any(name.endswith(".mp4") for name in files_of(tmp_path / "one"))
+
+
 def test_bilayer_is_read_by_its_reader_and_crops_follow_the_extractions_rule(tmp_path):
     config = BilayerCapture(out=tmp_path, people=1, videos=1, sequences=2, frames=3, size=64)
     capture_bilayer(config)

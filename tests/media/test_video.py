@@ -1,9 +1,11 @@
 from fractions import Fraction
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
+from skimage.data import astronaut
 
 from likeness.errors import UserError
 from likeness.media import video
@@ -49,6 +51,22 @@ def test_round_trip_keeps_count_order_and_note(tmp_path):
     assert not is_marked_synthetic(tmp_path / "real.mp4")
     info = video.probe(path)
     assert (info.size, info.rate, info.frames, info.has_audio) == ((48, 64), 25, 12, False)
+
+
+@pytest.mark.parametrize("side", [176, 192, 320])
+def test_equal_frames_make_equal_files_where_that_is_asked_for(tmp_path, side):
+    picture = cv2.resize(astronaut(), (side, side), interpolation=cv2.INTER_AREA)
+    rng = np.random.default_rng(0)
+    files = set()
+    for _ in range(12):
+        # What freed memory holds differs from time to time.
+        used = [rng.integers(0, 255, size, dtype=np.uint8) for size in (1000, 5000, 20000, 60000, 100000) * 40]
+        del used
+        with video.VideoWriter(tmp_path / "a.mp4", 25, synthetic=True, reproducible=True) as writer:
+            for shift in range(0, 12, 3):
+                writer.write(np.roll(picture, shift, axis=1))
+        files.add((tmp_path / "a.mp4").read_bytes())
+    assert len(files) == 1
 
 
 def test_every_nth_frame_keeps_its_number(tmp_path):

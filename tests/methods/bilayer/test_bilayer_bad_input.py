@@ -64,7 +64,7 @@ def test_bad_input_run_of_another_architecture(tmp_path, make_tree, small_config
     run.config_file.write_text(text.replace("pse_num_channels: 16", "pse_num_channels: 32"))
     with pytest.raises(UserError, match="another architecture"):
         Avatar.from_run(run.folder)
-    with pytest.raises(UserError, match="no such configuration file"):
+    with pytest.raises(UserError, match="is not a run: expected a folder"):
         Avatar.from_run(tmp_path / "nowhere")
 
 
