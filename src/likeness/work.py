@@ -150,8 +150,8 @@ def _in_processes(
                     return
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     yield waiting.pop(future), future.result()
-        except (KeyboardInterrupt, GeneratorExit):
-            print("finishing what is under way (Ctrl-C again: at once)", file=sys.stderr)
-            raise
-        finally:
+        except BaseException as error:
+            if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                print("finishing what is under way (Ctrl-C again: at once)", file=sys.stderr)
             pool.shutdown(wait=False, cancel_futures=True)
+            raise
