@@ -41,9 +41,9 @@ def main() -> list[Row]:
     rows = []
     for name, step_goal, inference_goal in (("base", "<= 0.2 s", "<= 0.06 s"), ("warp", "<= 0.5 s", "<= 0.1 s")):
         avatar, colour = Avatar(name, SIZE, LATENT, VERTICES), DiagonalColour(CAMERAS)  # type: ignore[arg-type]
-        step = best_time(trainer(avatar, colour, batch, objective, optimiser=Adam), repeats=4)
+        step = best_time(trainer(avatar, colour, batch, objective, optimiser=Adam), repeats=12)
         if name == "base":
-            drawn = best_time(trainer(avatar, colour, batch, with_screen(objective), optimiser=Adam), repeats=4)
+            drawn = best_time(trainer(avatar, colour, batch, with_screen(objective), optimiser=Adam), repeats=12)
         with torch.no_grad():
             fast = fold(avatar).to(memory_format=LATTER)  # type: ignore[call-overload]
             inference = best_time(lambda f=fast: f.decode(f.encode(batch.average, batch.verts).mean, view))
