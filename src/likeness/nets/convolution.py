@@ -41,6 +41,8 @@ class Conv2d(nn.Conv2d):
 
 def pays(x: Tensor, weight: Tensor, padding: int = 1) -> bool:
     """Whether `conv3x3` takes Winograd's way."""
+    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
     out, into = weight.shape[:2]
     number, _, rows, columns = x.shape
     return (
@@ -51,6 +53,4 @@ def pays(x: Tensor, weight: Tensor, padding: int = 1) -> bool:
         and number * ((rows + 2 * padding + 1) // 4) * ((columns + 2 * padding + 1) // 4) >= LEAST_TILES
         and torch.get_num_threads() <= MOST_THREADS
         and not torch.is_autocast_enabled("cpu")
-        and not torch.jit.is_tracing()
-        and not torch.compiler.is_compiling()
     )

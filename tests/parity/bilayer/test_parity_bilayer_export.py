@@ -20,6 +20,7 @@ def identity(fixtures, inputs_of):
     return avatar.identify([image], [keypoints], [x["source_segs"][0, 0].numpy()]), x["target_poses"][0]
 
 
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
 def test_row_13_onnx_equals_torch(identity, tmp_path):
     person, pose = identity
     write_export(person, tmp_path / "a.onnx", "onnx")
@@ -31,6 +32,7 @@ def test_row_13_onnx_equals_torch(identity, tmp_path):
     assert np.abs(mask - expected[1].numpy()).max() <= 1e-4
 
 
+@pytest.mark.filterwarnings("error::torch.jit.TracerWarning")
 def test_row_13_torchscript_equals_torch(identity, tmp_path):
     person, pose = identity
     write_export(person, tmp_path / "a.pt", "torchscript")

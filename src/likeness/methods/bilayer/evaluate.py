@@ -121,6 +121,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, dict[str, float]]:
     write_image(out / "evaluation.png", grid(shown, columns=4), synthetic=True)
     for kind, values in means.items():
         print(f"{kind:7}" + "  ".join(f"{key} {value:.4f}" for key, value in values.items()))
+    without_face = [f"{count} of {len(rows) // 3} ({kind})" for kind, count in failed.items() if count]
+    if without_face:
+        print(f"no face was found to match poses by in {', '.join(without_face)}")
     return means
 
 
