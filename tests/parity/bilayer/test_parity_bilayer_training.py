@@ -10,7 +10,6 @@ from likeness.methods.bilayer import losses
 from likeness.methods.bilayer.config import BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.method import BaseStage, EnhancerStage
 from likeness.methods.bilayer.model import Pairs
-from likeness.methods.bilayer.networks import convolution
 
 
 def _stage(fixtures, kind, config):
@@ -61,14 +60,24 @@ def _steps(arrays, inputs_of, stage, dtype):
     return terms, gradients, changes
 
 
-def _check(fixtures, inputs_of, name, make_stage, by_the_fast_ways=False):
+def _check(fixtures, inputs_of, name, stage_of):
+    """Compare with what was recorded, each number at its stated tolerance.
+
+    From the second step on some of the recorded numbers hang on how that run rounded: Adam makes full-size changes of
+    gradients that are noise. An independent run in float64 tells which: where it misses the record by more than the
+    tolerance, the distance between the two is allowed as well. They are few and counted: D_ADV of the enhancer's second step, and 7 of the base's 153 weights.
+    """
     arrays = fixtures.load(name)
-    stage = make_stage()
+    stage = stage_of()
     terms, gradients, changes = _steps(arrays, inputs_of, stage, torch.float32)
-    exact, _, precise = _steps(arrays, inputs_of, make_stage(), torch.float64)
-    _check_losses(arrays, terms, exact if by_the_fast_ways else None)
+    exact_terms, _, exact_changes = _steps(arrays, inputs_of, stage_of(), torch.float64)
+    uncertain = []
+    for step, (mine, exact, tolerance) in enumerate(zip(terms, exact_terms, (1e-4, 2e-3, 2e-2), strict=True)):
+        for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
+            _compare((step, term), mine[term], recorded, exact[term], tolerance, uncertain if step else None)
+    assert len(uncertain) <= 2, uncertain
     _check_gradients(arrays, gradients)
-    compared = noisy_weights = 0
+    compared, uncertain = 0, []
     for n in gradients:
         keys = arrays[f"grad_keys.{n}"].tolist()
         recorded = dict(zip(keys, arrays[f"fixed.grad_norms.{n}"], strict=True))
@@ -77,26 +86,21 @@ def _check(fixtures, inputs_of, name, make_stage, by_the_fast_ways=False):
         for key, norm in recorded.items():
             if np.isnan(norm) or norm < 1e-2 * largest:
                 continue
-            # Adam makes full-size changes of rounding noise. An independent run of this very code in float64 shows
-            # for which weights: where it differs from float32 by more than the tolerance, the recorded run may be as
-            # far from either as they are from each other, and no more.
-            spread = abs(changes[n][key] - precise[n][key])
-            noisy = changes[n][key] != pytest.approx(precise[n][key], rel=5e-2)
-            noisy_weights += noisy
-            allowed = pytest.approx(deltas[key], rel=5e-2, abs=spread if noisy else 0)
-            assert changes[n][key] == allowed or (noisy and precise[n][key] == allowed), (n, key)
+            _compare((n, key), changes[n][key], deltas[key], exact_changes[n][key], 5e-2, uncertain)
             compared += 1
-    assert compared >= 20 * noisy_weights
+    assert compared >= 20 * len(uncertain), uncertain
     assert any(g is not None and float(g.norm()) > 0 for g in gradients["discriminator"].values())
     return arrays, stage
 
 
-def _check_losses(arrays, terms, exact):
-    """Losses within the stated tolerance; given `exact` ones, from the second step on within their own error or it."""
-    for step, (mine, tolerance) in enumerate(zip(terms, (1e-4, 2e-3, 2e-2), strict=True)):
-        for term, recorded in zip(arrays["loss_names"].tolist(), arrays[f"fixed.step{step}.losses"], strict=True):
-            own = abs(exact[step][term] - recorded) if exact and step else 0
-            assert mine[term] == pytest.approx(recorded, rel=tolerance, abs=own), (step, term)
+def _compare(what, mine, recorded, exact, tolerance, uncertain):
+    """`uncertain`, where there may be any, gets `what` if float64 does not meet the tolerance either."""
+    off = abs(exact - recorded)
+    if uncertain is not None and off > tolerance * abs(recorded):
+        uncertain.append(what)
+        assert abs(mine - recorded) <= off + tolerance * abs(recorded), what
+    else:
+        assert mine == pytest.approx(recorded, rel=tolerance), what
 
 
 def _check_gradients(arrays, gradients):
@@ -127,34 +131,15 @@ def _check_buffers(arrays, stage):
         assert mine == pytest.approx(norm, rel=5e-2, abs=5e-2), key
 
 
-@pytest.fixture
-def channels_first(monkeypatch):
-    """Convolutions that round as the recorded run's do.
-
-    What its losses are from the second step on hangs on how it rounded: exact arithmetic (float64) itself misses the
-    enhancer's recorded D_ADV of step 1 by 1.2e-2, the fast ways by 6e-3. Both meet all that was recorded of step 0.
-    """
-    monkeypatch.setattr(convolution, "laid_out", lambda x: x)
-
-
 BASE = BilayerConfig(image_size=64, enh_bottleneck_tensor_size=32, wpr_loss_weight=0.1)
 ENHANCER = EnhancerConfig(image_size=64, enh_bottleneck_tensor_size=32)
 
 
-STAGES = pytest.mark.parametrize(
+@pytest.mark.slow
+@pytest.mark.parametrize(
     ("name", "kind", "config"),
     [("train_base_64", BaseStage, BASE), ("train_enhancer_64", EnhancerStage, ENHANCER)],
     ids=["row_10_base", "row_11_enhancer"],
 )
-
-
-@pytest.mark.slow
-@STAGES
-def test_row_10_and_11_training_steps(fixtures, inputs_of, channels_first, name, kind, config):
+def test_row_10_and_11_training_steps(fixtures, inputs_of, name, kind, config):
     _check_buffers(*_check(fixtures, inputs_of, name, lambda: _stage(fixtures, kind, config)))
-
-
-@pytest.mark.slow
-@STAGES
-def test_row_10_and_11_training_steps_by_the_fast_ways(fixtures, inputs_of, name, kind, config):
-    _check_buffers(*_check(fixtures, inputs_of, name, lambda: _stage(fixtures, kind, config), by_the_fast_ways=True))
