@@ -65,7 +65,8 @@ def _check(fixtures, inputs_of, name, stage_of):
 
     From the second step on some of the recorded numbers hang on how that run rounded: Adam makes full-size changes of
     gradients that are noise. An independent run in float64 tells which: where it misses the record by more than the
-    tolerance, the distance between the two is allowed as well. They are few and counted: D_ADV of the enhancer's second step, and 7 of the base's 153 weights.
+    tolerance, the distance between the two is allowed as well. They
+    are few and counted: D_ADV of the enhancer's second step, and 7 of the base's 153 weights.
     """
     arrays = fixtures.load(name)
     stage = stage_of()
