@@ -10,7 +10,7 @@ from likeness.errors import UserError
 from likeness.media.report import Section, write_report
 from likeness.methods.registry import methods
 
-SHARES = {"depthnet": 1.25, "multiface": 2.5}
+SHARES = {"depthnet": 1.25, "bilayer": 2.0, "multiface": 2.5}
 """Minutes of ten for the sections that need more than one."""
 
 

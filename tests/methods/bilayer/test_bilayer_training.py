@@ -1,5 +1,6 @@
 """Short trainings on a drawn data set: results folder, resume, freezing, initialising, and that it learns."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -13,7 +14,7 @@ from likeness.engine.config import read_config
 from likeness.engine.logs import read_log
 from likeness.errors import UserError
 from likeness.methods.bilayer.avatar import Avatar
-from likeness.methods.bilayer.compat import read_args, rewrite, write_args
+from likeness.methods.bilayer.compat import read_args, rewrite
 from likeness.methods.bilayer.compat_flags import BOOLEAN, KNOWN, ONLY
 from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.data import make_batches
@@ -188,9 +189,33 @@ def test_row_19_args_round_trip_with_types(tmp_path):
         "per_loss_weights": "10, 0.01",
         "minus": -1,
     }
-    write_args(tmp_path / "args.txt", values)
-    assert (tmp_path / "args.txt").read_text().splitlines()[0] == "a: text"
+    (tmp_path / "args.txt").write_text("".join(f"{key}: {values[key]}\n" for key in sorted(values)))
     assert read_args(tmp_path / "args.txt") == {**values, "minus": -1.0}
+
+
+def test_row_19_an_original_run_is_imported_with_the_sizes_of_its_args(tmp_path):
+    sizes = network_options(PRESETS["tiny"])
+    theirs = tmp_path / "theirs"
+    (theirs / "checkpoints").mkdir(parents=True)
+    for name in BASE:
+        network = build_network(name, sizes, spectral_norm=name == "inference_generator")
+        torch.save(network.state_dict(), theirs / "checkpoints" / f"7_{name}.pth")
+    lines = dataclasses.asdict(sizes) | {"spn_networks": "inference_generator", "num_epochs": 7, "use_unet": False}
+    lines |= {"emb_norm_layer_type": "none"}
+    (theirs / "args.txt").write_text("".join(f"{key}: {lines[key]}\n" for key in sorted(lines)))
+    for number, source in enumerate((theirs, theirs / "checkpoints")):
+        out = tmp_path / "runs" / f"ours{number}"
+        import_published(ImportConfig(files=(source,), out=out))
+        assert network_options(Run.open(out).config(BilayerConfig)) == sizes
+        assert Avatar.from_run(out).options == sizes
+    with pytest.raises(UserError, match="needs no import"):
+        import_published(ImportConfig(files=(tmp_path / "runs" / "ours0",), out=tmp_path / "again"))
+    with pytest.raises(UserError, match="another architecture"):
+        import_published(ImportConfig(files=(theirs,), out=tmp_path / "other", image_size=128))
+    lines["use_unet"] = True
+    (theirs / "args.txt").write_text("".join(f"{key}: {lines[key]}\n" for key in sorted(lines)))
+    with pytest.raises(UserError, match="use_unet is True"):
+        import_published(ImportConfig(files=(theirs,), out=tmp_path / "other"))
 
 
 def test_row_19_flag_lines_of_the_fork(tmp_path, capsys):

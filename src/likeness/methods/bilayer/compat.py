@@ -1,10 +1,11 @@
 """The fork's own flag lines -> ours, saying what was left out and why; also its `args.txt`."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from likeness.errors import UserError
-from likeness.files import write_text
 from likeness.methods.bilayer.compat_flags import (
     BOOLEAN,
     DROPPED,
@@ -13,10 +14,13 @@ from likeness.methods.bilayer.compat_flags import (
     LOSSES,
     MEASURES,
     ONLY,
+    PREFIXES,
     RENAMED,
     SAME,
     SPECIAL,
+    VARIANTS,
 )
+from likeness.methods.bilayer.networks.options import NetworkOptions
 
 Options = dict[str, list[str]]
 
@@ -217,9 +221,23 @@ def _true(value: str) -> bool:
     return value.strip().lower() in ("true", "1", "yes")
 
 
-def write_args(path: Path, values: dict[str, object]) -> None:
-    """Write the fork's `args.txt`: sorted `key: value` lines."""
-    write_text(path, "".join(f"{key}: {values[key]}\n" for key in sorted(values)))
+def read_sizes(path: Path) -> dict[str, Any]:
+    """What the fork's `args.txt` says of the networks: fields of `NetworkOptions`, and `spn_networks`.
+
+    Raises:
+        UserError: a layer type or a variant that is not built.
+    """
+    values = read_args(path)
+    fields = {field.name for field in dataclasses.fields(NetworkOptions)}
+    sizes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in fields:
+            sizes[name] = value
+        elif name == "spn_networks":
+            sizes[name] = tuple(_names(str(value)))
+        elif name in ONLY and (name in VARIANTS or name[:4] in PREFIXES) and str(value) != ONLY[name]:
+            raise UserError(f"{name} is {value}: only {ONLY[name]} is built here", path=path)
+    return sizes
 
 
 def read_args(path: Path) -> dict[str, object]:

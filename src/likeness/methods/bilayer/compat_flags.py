@@ -85,6 +85,13 @@ ONLY = {
 }
 """Flags with one value that is built; another one is refused rather than quietly not done."""
 
+PREFIXES = frozenset(("emb_", "tex_", "pse_", "inf_", "dis_", "enh_"))
+VARIANTS = frozenset(
+    """texture_output_dim num_keypoints use_unet use_source_background replace_Gtex_output_with_trainable_tensor
+    replace_Gtex_output_with_source replace_source_specific_with_trainable_tensors""".split()
+)
+"""Beginnings and whole names of those that decide what the networks compute."""
+
 DROPPED = {
     "pse_in_channels": "it follows from the landmarks (136) and the harmonic encoding",
     "pse_emb_source_pose": "the enhancer stage always embeds the source pose, the base stage has no use for it",

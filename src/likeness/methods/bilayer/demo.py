@@ -24,7 +24,7 @@ from likeness.methods.bilayer.personalize import PersonalizeConfig, expected_min
 
 SIZE, ENLARGED = 64, 3
 FRAMES, DRIVING_FRAMES, DRIVING_RATE = 12, 24, 12.5
-TRAINING_SHARE = 0.35
+TRAINING_SHARE = 0.55
 MOST_STEPS = 400
 SHOWN = 6
 

@@ -4,17 +4,20 @@ Each normalised layer is `weight_orig`, `bias`, `weight_u`, `weight_v`. Files of
 `weight_v` and may carry a redundant `weight`; v is then solved from u.
 """
 
+import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from likeness.engine import Run, Tag, load_tensors, load_weights
 from likeness.errors import UserError
+from likeness.methods.bilayer.compat import read_sizes
 from likeness.methods.bilayer.config import PRESETS, BilayerConfig, EnhancerConfig
 from likeness.methods.bilayer.networks import ALL, build_network
 
@@ -128,13 +131,13 @@ class ImportConfig:
     """Import published weights into a run that every other command takes."""
 
     files: tuple[Path, ...]
-    """Files `<epoch>_<network>.pth`, or folders that hold them."""
+    """Files `<epoch>_<network>.pth`, or folders that hold them: the original's runs/NAME, or its checkpoints/."""
     out: Path
     """Folder of the new run."""
-    preset: str = "paper"
-    """Preset whose sizes the weights have."""
-    image_size: int = 256
-    """Height of the pictures that the weights were trained on."""
+    preset: str | None = None
+    """Preset whose sizes the weights have; default: what `args.txt` of the original's run says, else `paper`."""
+    image_size: int | None = None
+    """Height of the pictures that the weights were trained on, where it is another than that."""
 
 
 def import_published(config: ImportConfig) -> None:
@@ -143,8 +146,6 @@ def import_published(config: ImportConfig) -> None:
     Raises:
         UserError: a base network is missing, or a file does not fit.
     """
-    if config.preset not in PRESETS:
-        raise UserError(f"there is no preset {config.preset!r}: choose {', '.join(PRESETS)}")
     chosen: dict[str, Path] = {}
     for source in config.files:
         if not source.exists():
@@ -154,17 +155,7 @@ def import_published(config: ImportConfig) -> None:
             if path is not None:
                 chosen[name] = path
     networks = {}
-    settings = BilayerConfig(
-        **{
-            **{f: getattr(PRESETS[config.preset], f) for f in PRESETS[config.preset].__dataclass_fields__},
-            "image_size": config.image_size,
-            "enh_bottleneck_tensor_size": min(128, config.image_size // 2),
-            "experiment_dir": config.out.parent.parent if config.out.parent.name == "runs" else config.out.parent,
-            "experiment_name": config.out.name,
-            "devices": 1,
-            "batch_size": 1,
-        }
-    )
+    settings = _settings(config)
     missing = [name for name in ALL[:4] if name not in chosen]
     if missing:
         raise UserError(f"found no file for {', '.join(missing)}: expected names such as 2225_{missing[0]}.pth")
@@ -179,3 +170,33 @@ def import_published(config: ImportConfig) -> None:
     run.checkpoints.save(Tag(1), networks, {})
     run.checkpoints.index(None)
     print(f"imported: {config.out}")
+
+
+def _settings(config: ImportConfig) -> BilayerConfig:
+    """Sizes of a preset or of the `args.txt` beside the files, overridden by the options."""
+    preset = config.preset or "paper"
+    if preset not in PRESETS:
+        raise UserError(f"there is no preset {preset!r}: choose {', '.join(PRESETS)}")
+    written = {} if config.preset else _written_sizes(config.files)
+    size = config.image_size or written.get("image_size") or PRESETS[preset].image_size
+    within_runs = config.out.parent.name == "runs"
+    sizes: dict[str, Any] = {"enh_bottleneck_tensor_size": min(128, size // 2)} | written | {"image_size": size}
+    return dataclasses.replace(
+        PRESETS[preset],
+        **sizes,
+        experiment_dir=config.out.parent.parent if within_runs else config.out.parent,
+        experiment_name=config.out.name,
+        devices=1,
+        batch_size=1,
+    )
+
+
+def _written_sizes(sources: Sequence[Path]) -> dict[str, Any]:
+    for source in sources:
+        folder = source if source.is_dir() else source.parent
+        folder = folder.parent if folder.name == "checkpoints" else folder
+        if (folder / "config.yaml").is_file():
+            raise UserError("is a run of ours, which needs no import: give it as --run", path=folder)
+        if (folder / "args.txt").is_file():
+            return read_sizes(folder / "args.txt")
+    return {}
