@@ -74,6 +74,27 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path, monkeypatch):
     assert_same(final_weights(whole), final_weights(run_toy(tmp_path, "stopped", noise=0.1)))
 
 
+def test_a_training_that_comes_apart_stops_and_keeps_its_good_checkpoints(tmp_path, monkeypatch):
+    plain, breaks_at = ToyStage.step, 9
+
+    def step(self, batch, ctx):
+        if ctx.update_count == breaks_at:
+            with torch.no_grad():
+                next(iter(self.networks["generator"].parameters())).fill_(float("nan"))
+        plain(self, batch, ctx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ToyStage, "step", step)
+        with pytest.raises(UserError, match=r"came apart in epoch 2 .*nan.* goes on from checkpoint 1 with a lower"):
+            run_toy(tmp_path, "apart", keep_last=1)
+        breaks_at = 2
+        with pytest.raises(UserError, match="start anew with a lower"):
+            run_toy(tmp_path, "at once")
+    run = Run.open(tmp_path / "runs" / "apart")
+    assert [str(tag) for tag in run.checkpoints.whole()] == ["1"]
+    assert_same(final_weights(run_toy(tmp_path, "apart", keep_last=1)), final_weights(run_toy(tmp_path, "whole")))
+
+
 def test_two_processes_equal_one(tmp_path):
     # 22 points in batches of 4: the last batch of an epoch is short, so the shares differ in weight.
     one = final_weights(run_toy(tmp_path, "one"))

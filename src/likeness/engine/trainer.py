@@ -1,5 +1,6 @@
 """The training loop of every method."""
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -125,6 +126,7 @@ class Trainer:
                 break
         finished = self.position >= len(batches)
         means = self.ctx.epoch_means()
+        self._require_finite(means)
         if self.config.validate_unit == "epoch" and self._due(self.config.validate_every, self.epoch):
             self.valid = self._validate()
         if self._visuals_unit == "epoch" and self._due(self.config.visuals_every, self.epoch):
@@ -220,6 +222,7 @@ class Trainer:
             with atomic_path(folder.path(tag, f"buffers{self.rank}")) as temporary:
                 torch.save(buffers, temporary)
         means = self.ctx.epoch_means()
+        self._require_finite(means)
         self.fabric.barrier()
         if self.rank == 0:
             networks: dict[str, nn.Module] = {**self.stage.networks, **self.averages.networks}
@@ -242,6 +245,17 @@ class Trainer:
             folder.index(best)
             folder.retain(self.config.keep_last, self.config.keep_every, best)
         self.fabric.barrier()
+
+    def _require_finite(self, means: dict[str, float]) -> None:
+        """Refuse to write a checkpoint of a training that came apart, over which good ones would be removed."""
+        broken = [f"{name} {mean:g}" for name, mean in means.items() if not math.isfinite(mean)]
+        if broken:
+            whole = self.run.checkpoints.whole()
+            way = f"the same command goes on from checkpoint {whole[-1]}" if whole else "start anew"
+            raise UserError(
+                f"training came apart in epoch {self.epoch} ({', '.join(broken)}); {way} with a lower learning rate",
+                path=self.run.folder,
+            )
 
     def _stop(self, progress: Progress) -> None:
         tag = Tag(self.epoch, self.ctx.update_count)
