@@ -61,7 +61,7 @@ def demo(folder: Path, minutes: float, seed: int) -> Section:
     return Section(
         "Head avatars (bilayer)",
         f"A photograph of a synthetic person becomes an avatar of {SIZE} pixels that moves by 68 landmarks a frame "
-        "alone. The avatar that ships with the package was trained on sixty other synthetic people; here it makes this "
+        "alone. The avatar that ships with the package was trained on 150 other synthetic people; here it makes this "
         "person's avatar from one photograph, and again after some steps of fine-tuning on a short clip. Both are "
         "measured on a clip that they have not seen, from another camera, with a black background.\n\n"
         "The video: photograph, driver (another person, whose motion is added to the pose of the photograph), avatar.",
